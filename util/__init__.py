@@ -1,0 +1,3 @@
+"""The ground floor: what every floor above uses, and which itself imports nothing above."""
+
+__version__ = "0.1.0"

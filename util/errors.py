@@ -1,0 +1,35 @@
+"""Errors that are meant for people: one sentence on stderr, exit code 2, no traceback."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import sys
+from collections.abc import Callable, Iterable
+
+
+class UserError(Exception):
+    """Say what was asked, what was found and what to type instead."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return a half-sentence that offers the known names closest to `name`, or all of them."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    if close:
+        return "did you mean " + " or ".join(close) + "?"
+    return "known: " + ", ".join(known) if known else "none is known"
+
+
+def for_people(main: Callable[..., None]) -> Callable[..., None]:
+    """Turn a UserError that leaves `main` into its sentence on stderr and exit code 2."""
+
+    @functools.wraps(main)
+    def wrapped(*args: object, **kwargs: object) -> None:
+        try:
+            main(*args, **kwargs)
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            raise SystemExit(2) from None
+
+    return wrapped
