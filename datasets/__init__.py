@@ -1,0 +1,1 @@
+"""Tools that make, fetch and arrange image sets; the sets themselves lie in folders beside them."""
