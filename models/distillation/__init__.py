@@ -1,0 +1,1 @@
+"""What any teacher-student run shares, whatever the method."""

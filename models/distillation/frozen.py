@@ -1,0 +1,32 @@
+"""Using a network without changing anything in it: neither weights nor the statistics its layers keep."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.dropout import _DropoutNd
+
+
+@contextmanager
+def frozen(network: nn.Module) -> Iterator[nn.Module]:
+    """Hold the parameters and buffers of `network` constant: no gradients to weights, no dropout, statistics untouched.
+
+    A batch norm in train mode goes on using the batch's statistics, as upstream shows its teachers, but does not
+    remember them. Gradients still flow through the network to its input.
+    """
+    with ExitStack() as restore:
+        for parameter in network.parameters():
+            if parameter.requires_grad:
+                parameter.requires_grad_(False)
+                restore.callback(parameter.requires_grad_, True)
+        for module in network.modules():
+            if isinstance(module, _DropoutNd) and module.training:
+                module.train(False)
+                restore.callback(module.train, True)
+            elif isinstance(module, _NormBase) and module.training and module.track_running_stats:
+                module.track_running_stats = False
+                restore.callback(setattr, module, "track_running_stats", True)
+        yield network

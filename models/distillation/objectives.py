@@ -1,0 +1,147 @@
+"""What a distillation objective is, and the objectives that several methods share."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.distillation.losses import gram_matrix
+from models.distillation.perceptual import PerceptualFeatures
+from models.networks import GANLoss
+from util.backbones import BACKBONES
+
+
+@dataclass
+class Translation:
+    """One side's view of one translation: what went in, what came out, and who judges it."""
+
+    source: Tensor
+    """(B, C, H, W) input images in [-1, 1]."""
+    image: Tensor
+    """(B, C, H, W) translated images in [-1, 1]; the teacher's are detached."""
+    target: Tensor
+    """(B, C, H, W) real images of the target domain; the truth when paired."""
+    judge: Callable[[Tensor], Tensor] | None = None
+    """The teacher's discriminator on translated images, frozen; None when there is none."""
+    features: dict[str, Tensor] = field(default_factory=dict)
+    """Feature maps of the generator by tap, where an objective needs them."""
+
+
+class Objective(nn.Module):
+    """Something a student is to match; subclass it, declare what it needs, and register it."""
+
+    needs: frozenset[str] = frozenset()
+    """What must be there: "teacher_discriminator", "features", "both_directions"."""
+    weight = ""
+    """The name of the option that weights it, `lambda_…`."""
+    loss_names: tuple[str, ...] = ()
+    """The names of all losses it can return."""
+
+    def __init__(self, opt: argparse.Namespace) -> None:
+        super().__init__()
+        self.opt = opt
+
+    @staticmethod
+    def modify_commandline_options(parser: Any, is_train: bool) -> Any:
+        """Add the objective's own flags."""
+        return parser
+
+    @classmethod
+    def active(cls, opt: argparse.Namespace) -> bool:
+        """Tell whether the options let it do anything."""
+        return getattr(opt, cls.weight) != 0
+
+    def forward(self, student: Translation, teacher: Translation) -> dict[str, Tensor]:
+        """Return weighted losses by name; only the student's image and features carry gradients."""
+        raise NotImplementedError
+
+    def discriminator(self, judge: Callable[[Tensor], Tensor], student: Translation) -> Tensor | None:
+        """Return what the trained discriminator has to learn besides, or None; `judge` carries its gradients."""
+        return None
+
+
+class Perceptual(Objective):
+    """Match the teacher's image in the features and the style that an ImageNet network sees (CRD Eq. 13, DCD Eq. 3-5)."""
+
+    weight = "lambda_perceptual"
+    loss_names = ("feature", "style")
+
+    @staticmethod
+    def modify_commandline_options(parser: Any, is_train: bool) -> Any:
+        """Add the choice of the network and the weights of the two parts."""
+        add = parser.add_argument
+        add("--lambda_perceptual", "--lambda_per", type=float, default=1.0, help="weight of the perceptual loss")
+        add("--lambda_feature", type=float, default=1e1, help="weight of its feature part")
+        add("--lambda_style", type=float, default=1e4, help="weight of its style part")
+        add("--feature_layers", choices=("second", "all"), default="second", help="taps of the feature part")
+        add("--perceptual", choices=sorted(BACKBONES), default="vgg16", help="network of the perceptual loss")
+        weights = "imagenet (torchvision's, fetched once), random, or a local file in torchvision's format"
+        add("--perceptual_weights", default="imagenet", help=weights)
+        add("--perceptual_normalize", action="store_true", help="subtract ImageNet's mean first (published code does not)")
+        return parser
+
+    def __init__(self, opt: argparse.Namespace) -> None:
+        super().__init__(opt)
+        self.features = PerceptualFeatures(opt.perceptual, opt.perceptual_weights, opt.perceptual_normalize)
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Return nothing: the network comes from its own file and never changes."""
+        return {}
+
+    def load_state_dict(self, state_dict: Any, *args: Any, **kwargs: Any) -> Any:
+        """Take nothing."""
+
+    def forward(self, student: Translation, teacher: Translation) -> dict[str, Tensor]:
+        """Return the feature loss (mean L1) and the style loss (mean L1 of Gram matrices, summed over four taps)."""
+        opt = self.opt
+        features_S = self.features(student.image)
+        with torch.no_grad():
+            features_T = self.features(teacher.image)
+        # (13): features on the second tap as published (relu2_2), style on all
+        chosen = slice(None) if opt.feature_layers == "all" else slice(1, 2)
+        feature = sum(F.l1_loss(S, T) for S, T in zip(features_S[chosen], features_T[chosen], strict=True))
+        style = sum(F.l1_loss(gram_matrix(S), gram_matrix(T)) for S, T in zip(features_S, features_T, strict=True))
+        scale = opt.lambda_perceptual
+        return {"feature": scale * opt.lambda_feature * feature, "style": scale * opt.lambda_style * style}
+
+
+class TeacherAdversarial(Objective):
+    """Fool the teacher's discriminator, whose weights are constants for the student (CRD Eq. 12, DCD Eq. 6)."""
+
+    needs = frozenset({"teacher_discriminator"})
+    weight = "lambda_adversarial"
+    loss_names = ("GAN",)
+
+    @staticmethod
+    def modify_commandline_options(parser: Any, is_train: bool) -> Any:
+        """Add the weight."""
+        add = parser.add_argument
+        add("--lambda_adversarial", "--lambda_stu", type=float, default=1.0, help="weight of the student's GAN loss")
+        return parser
+
+    def __init__(self, opt: argparse.Namespace) -> None:
+        super().__init__(opt)
+        self.criterionGAN = GANLoss(opt.gan_mode)
+
+    @classmethod
+    def active(cls, opt: argparse.Namespace) -> bool:
+        """A student without a discriminator has no adversarial loss."""
+        return super().active(opt) and opt.student_discriminator != "absent"
+
+    def forward(self, student: Translation, teacher: Translation) -> dict[str, Tensor]:
+        """Return the generator's GAN loss on the student's image, through the teacher's discriminator."""
+        assert student.judge is not None
+        loss = self.criterionGAN(student.judge(student.image), True, for_discriminator=False)
+        return {"GAN": self.opt.lambda_adversarial * loss}
+
+    def discriminator(self, judge: Callable[[Tensor], Tensor], student: Translation) -> Tensor | None:
+        """With a collaborative discriminator: the student's images are fakes too, within D's one half (DCD Eq. 7)."""
+        if self.opt.student_discriminator != "collaborative":
+            return None
+        return 0.5 * self.opt.lambda_adversarial * self.criterionGAN(judge(student.image.detach()), False)

@@ -1,0 +1,270 @@
+"""Online distillation: a whole teacher GAN learns from scratch, and a narrow student generator learns from it."""
+
+from __future__ import annotations
+
+import argparse
+import copy
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models.base_model import BaseModel, Direction, fit_or_explain, load_network
+from models.distillation.base import add_base_options
+from models.distillation.frozen import frozen
+from models.distillation.objectives import Objective, Translation
+from models.networks import define_G
+from util.checkpoint import network_state
+from util.errors import UserError
+from util.metrics.held_out import METRICS
+from util.plugin_manager import plugin_manager
+
+TEACHER, STUDENT, BOTH = "teacher", "student", "all"
+
+
+class OnlineDistillModel(BaseModel):
+    """A student generator taught by a base model that is trained beside it; a method names the objectives.
+
+    `joint`: every step trains both, the student last, on the teacher's image from before the teacher's update.
+    `interleaved`: some epochs of the teacher alone, then as many of the student against the best teacher so far.
+    """
+
+    objective_names: tuple[str, ...] = ()
+
+    @staticmethod
+    def modify_commandline_options(parser: Any, is_train: bool) -> Any:
+        """Add the flags of the base model, of the teacher and of the schedule."""
+        add_base_options(parser, is_train)
+        add = parser.add_argument
+        add("--teacher_netG", default=None, help="generator of the teacher (default: that of the student)")
+        add("--teacher_ngf", type=int, default=64, help="# of gen filters in the teacher's last conv layer")
+        if is_train:
+            add("--schedule", choices=("joint", "interleaved"), default="joint", help="who trains when")
+            add("--teacher_interval", type=int, default=10, help="interleaved: epochs of the teacher between turns")
+            add("--student_ratio", type=int, default=1, help="interleaved: student epochs per teacher epoch")
+            judges = ("frozen", "collaborative", "absent")
+            judge_help = "the teacher's D for the student: constant; learning from its images too; not used"
+            add("--student_discriminator", choices=judges, default="frozen", help=judge_help)
+            add("--pretrained_D", default=None, help="start the teacher's D from this file instead of from scratch")
+            add("--freeze_D", action="store_true", help="never train that D (needs --pretrained_D)")
+            best = "interleaved: held-out metric by which the best teacher so far is chosen; auto: what the data allows"
+            add("--best_metric", choices=METRICS, default="auto", help=best)
+            add("--holdout", type=float, default=0.1, help="share of the training images kept for it, if no val folder is")
+            add("--inception_weights", default=None, help="pytorch-fid's Inception weights, for kid")
+        return parser
+
+    @staticmethod
+    def add_objective_options(parser: Any, names: tuple[str, ...]) -> None:
+        """Add the flags of objectives, by their registered names."""
+        for name in names:
+            plugin_manager().get("objectives", name).modify_commandline_options(parser, True)
+
+    def __init__(self, opt: argparse.Namespace) -> None:
+        super().__init__(opt)
+        base = plugin_manager().get("models", opt.base)
+        self.direction: Direction = base.directions[0]
+        generator = (opt.ngf, opt.netG, opt.norm, not opt.no_dropout, opt.init_type, opt.init_gain)
+        self.netG = define_G(opt.input_nc, opt.output_nc, *generator).to(self.device)
+        self.model_names = ["G"]
+        self.visual_names = ["real_A", "fake_B"] + (["real_B"] if self.direction.conditional else [])
+        self.teacher: BaseModel | None = None
+        if self.isTrain:
+            self._prepare_training(base, opt)
+
+    def _prepare_training(self, base: type[BaseModel], opt: argparse.Namespace) -> None:
+        self.teacher = base(teacher_options(opt))
+        self.netG_T: nn.Module = getattr(self.teacher, "net" + self.direction.netG)
+        self.netD_T: nn.Module = getattr(self.teacher, "net" + self.direction.netD)
+        self._prepare_discriminator(self.teacher, opt)
+        wanted = [plugin_manager().get("objectives", name) for name in self.objective_names]
+        # an objective of weight 0 is not even built: it might need a file of weights that nobody has
+        self.objectives: list[Objective] = [objective(opt).to(self.device) for objective in wanted if objective.active(opt)]
+        if not self.objectives:
+            raise UserError("the student has nothing to learn: the weights of all its objectives are 0")
+        trained = [p for module in (self.netG, *self.objectives) for p in module.parameters() if p.requires_grad]
+        self.optimizer_S = torch.optim.Adam(trained, lr=opt.lr, betas=(opt.beta1, 0.999))
+        self.optimizers = [self.optimizer_S, *self.teacher.optimizers]
+        self.losses: dict[str, Tensor] = {}
+        self.turn, self.judging = (BOTH, False) if opt.schedule == "joint" else (TEACHER, False)
+        self.best_G_T = copy.deepcopy(self.netG_T) if opt.schedule == "interleaved" else None
+        self.best_score: float | None = None
+        self.visual_names.insert(2, "teacher_fake_B")
+
+    def _prepare_discriminator(self, teacher: BaseModel, opt: argparse.Namespace) -> None:
+        """Start the judging D from a file, keep it as it is, or let it learn from the student's images, as asked."""
+        name = self.direction.netD
+        if opt.freeze_D and not opt.pretrained_D:
+            raise UserError("--freeze_D keeps a trained discriminator; name its file with --pretrained_D")
+        if opt.pretrained_D:
+            load_network(self.netD_T, Path(opt.pretrained_D))
+        if opt.freeze_D:
+            kept = set(self.netD_T.parameters())
+            for group in (group for optimizer in teacher.optimizers for group in optimizer.param_groups):
+                group["params"] = [parameter for parameter in group["params"] if parameter not in kept]
+        if opt.student_discriminator == "collaborative":
+            teacher.discriminator_terms[name] = self.discriminator_term
+
+    @classmethod
+    def selects_on_held_out(cls, opt: argparse.Namespace) -> bool:
+        """Interleaved students learn from the best teacher so far, and "best" is judged on images it never saw."""
+        return opt.schedule == "interleaved"
+
+    # ---- the two parts' turns ------------------------------------------------------------------------------------------
+
+    def passes(self, epoch: int) -> list[str]:
+        """Name the turns of a (teacher) epoch: at the end of a block the student's turns follow."""
+        opt = self.opt
+        if opt.schedule == "joint":
+            return [BOTH]
+        last = opt.n_epochs + opt.n_epochs_decay
+        block = (epoch - 1) % opt.teacher_interval + 1  # teacher epochs since the student's last turn
+        ends = block == opt.teacher_interval or epoch == last
+        return [TEACHER] + ([STUDENT] * (block * opt.student_ratio) if ends else [])
+
+    def begin_pass(self, name: str) -> None:
+        """Let the teacher, the student or both learn in the coming pass."""
+        self.judging = name == STUDENT and self.turn == TEACHER
+        self.turn = name
+
+    def candidate(self) -> Callable[[Tensor], Tensor] | None:
+        """When the student's turn begins, the teacher as it is now may become the one to learn from."""
+        return self._translate_with_teacher if self.judging else None
+
+    def judge(self, score: float | None) -> str:
+        """Learn from the present teacher if no earlier one had a better (lower) held-out score."""
+        assert self.best_G_T is not None
+        self.judging = False
+        if score is not None and self.best_score is not None and score >= self.best_score:
+            return f"teacher: held-out score {score:.5g} does not beat {self.best_score:.5g}; the earlier one teaches"
+        self.best_G_T.load_state_dict(self.netG_T.state_dict())
+        self.best_score = score
+        return "teacher: the latest teaches" if score is None else f"teacher: held-out score {score:.5g} is the best so far"
+
+    @torch.no_grad()
+    def _translate_with_teacher(self, images: Tensor) -> Tensor:
+        with frozen(self.netG_T):
+            return self.netG_T(images)
+
+    # ---- one step ------------------------------------------------------------------------------------------------------
+
+    def set_input(self, input: Mapping[str, Any]) -> None:
+        """Take a batch; the base model does it, since it knows the direction."""
+        if self.teacher is None:
+            self._set_test_input(input)
+            return
+        self.teacher.set_input(input)
+        self.real_A = getattr(self.teacher, self.direction.source)
+        self.real_B = getattr(self.teacher, self.direction.target)
+        self.image_paths = self.teacher.image_paths
+
+    def _set_test_input(self, input: Mapping[str, Any]) -> None:
+        source, target = ("A", "B") if self.opt.direction == "AtoB" or "B" not in input else ("B", "A")
+        self.real_A = input[source].to(self.device)
+        if target in input:
+            self.real_B = input[target].to(self.device)
+        self.image_paths = input[f"{source}_paths"]
+
+    def forward(self) -> None:
+        """Translate with the student."""
+        self.fake_B = self.netG(self.real_A)
+
+    def optimize_parameters(self) -> None:
+        """Run one step of whoever's turn it is."""
+        assert self.teacher is not None
+        self.losses = {}
+        if self.turn == TEACHER:
+            if self.opt.student_discriminator == "collaborative":
+                self._look_at_student()
+            self.teacher.optimize_parameters()
+            return
+        self.forward()
+        if self.turn == BOTH:
+            self.teacher.optimize_parameters()
+            self.teacher_fake_B = getattr(self.teacher, self.direction.image).detach()
+        else:
+            assert self.best_G_T is not None
+            with torch.no_grad(), frozen(self.best_G_T):
+                self.teacher_fake_B = self.best_G_T(self.real_A)
+        self.optimize_student()
+        if self.turn == STUDENT and self.opt.student_discriminator == "collaborative":
+            setattr(self.teacher, self.direction.image, self.teacher_fake_B)
+            self.teacher.optimize_discriminator(self.direction.netD)
+
+    def optimize_student(self) -> None:
+        """Update the student, and nothing else, by the sum of its objectives."""
+        student = Translation(self.real_A, self.fake_B, self.real_B, self._judge)
+        teacher = Translation(self.real_A, self.teacher_fake_B, self.real_B, self._judge)
+        with frozen(self.netD_T):
+            for objective in self.objectives:
+                self.losses |= objective(student, teacher)
+        self.optimizer_S.zero_grad(set_to_none=True)
+        torch.stack(list(self.losses.values())).sum().backward()
+        self.optimizer_S.step()
+
+    def _judge(self, image: Tensor) -> Tensor:
+        """Return what the teacher's discriminator says of translated images."""
+        return self.netD_T(torch.cat((self.real_A, image), 1) if self.direction.conditional else image)
+
+    def discriminator_term(self) -> Tensor:
+        """Return what a collaborative discriminator learns from the student's images, within its own step."""
+        student = Translation(self.real_A, self.fake_B, self.real_B)
+        terms = [objective.discriminator(self._judge, student) for objective in self.objectives]
+        return sum((term for term in terms if term is not None), torch.zeros((), device=self.device))
+
+    def _look_at_student(self) -> None:
+        """Translate with the student without changing it."""
+        with torch.no_grad(), frozen(self.netG):
+            self.forward()
+
+    # ---- what others look at -------------------------------------------------------------------------------------------
+
+    def networks(self) -> dict[str, nn.Module]:
+        """Return the student under its bare name, and the teacher's networks as G_teacher…, D_teacher…"""
+        networks: dict[str, nn.Module] = {"G": self.netG}
+        if self.teacher is not None:
+            networks |= {f"{name[0]}_teacher{name[1:]}": net for name, net in self.teacher.networks().items()}
+        return networks
+
+    def current_losses(self) -> OrderedDict[str, Tensor]:
+        """Return the losses of those who learned in this step, the teacher's under names of their own."""
+        losses = OrderedDict((f"G_{name}", loss) for name, loss in self.losses.items())
+        if self.turn != STUDENT and self.teacher is not None:
+            losses.update((f"teacher_{name}", loss) for name, loss in self.teacher.current_losses().items())
+        return losses
+
+    def compute_visuals(self) -> None:
+        """While only the teacher learns, show what the student makes of the same image."""
+        if self.teacher is not None and self.turn == TEACHER:
+            self._look_at_student()
+            self.teacher_fake_B = getattr(self.teacher, self.direction.image).detach()
+
+    def extra_state(self) -> dict[str, Any]:
+        """Return the teacher's own extras, the objectives' adapters, the best teacher and whose turn it is."""
+        assert self.teacher is not None
+        return {
+            "teacher": self.teacher.extra_state(),
+            "objectives": [objective.state_dict() for objective in self.objectives],
+            "best_G_T": network_state(self.best_G_T) if self.best_G_T is not None else None,
+            "best_score": self.best_score,
+            "turn": self.turn,
+        }
+
+    def load_extra_state(self, state: Mapping[str, Any]) -> None:
+        """Take up what `extra_state` left."""
+        assert self.teacher is not None
+        self.teacher.load_extra_state(state["teacher"])
+        for objective, saved in zip(self.objectives, state["objectives"], strict=True):
+            objective.load_state_dict(saved)
+        if self.best_G_T is not None and state["best_G_T"] is not None:
+            fit_or_explain(self.best_G_T, state["best_G_T"], self.save_dir)
+        self.best_score, self.turn = state["best_score"], state["turn"]
+
+
+def teacher_options(opt: argparse.Namespace) -> argparse.Namespace:
+    """Return the options of the teacher: the student's, but for the generator."""
+    options = copy.copy(opt)
+    options.netG, options.ngf = opt.teacher_netG or opt.netG, opt.teacher_ngf
+    return options

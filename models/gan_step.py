@@ -1,0 +1,21 @@
+"""The discriminator's side of a GAN step, the same for every model that has one."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from models.networks import GANLoss, cal_gradient_penalty
+
+
+def discriminator_losses(
+    criterion: GANLoss, netD: nn.Module, real: Tensor, fake: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return D's losses on real images, on generated images (detached here), and WGAN-GP's gradient penalty or 0."""
+    fake = fake.detach()
+    loss_real = criterion(netD(real), True)
+    loss_fake = criterion(netD(fake), False)
+    penalty = torch.zeros((), device=real.device)
+    if criterion.gan_mode == "wgangp" and real.shape == fake.shape:
+        penalty = cal_gradient_penalty(netD, real, fake, real.device)[0]
+    return loss_real, loss_fake, penalty

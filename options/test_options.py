@@ -1,0 +1,47 @@
+"""The flags of test.py."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from options.base_options import BaseOptions, read_saved_options
+from options.option_parser import OptionParser
+
+# What a checkpoint needs to be rebuilt; the rest of the training options says nothing about testing.
+ARCHITECTURE = ("netG", "ngf", "norm", "no_dropout", "input_nc", "output_nc", "direction")
+TEACHER_SUFFIX = "_teacher"
+
+
+class TestOptions(BaseOptions):
+    """Flags for applying a checkpoint to images."""
+
+    __test__ = False  # not a pytest class
+    isTrain = False
+
+    def initialize(self, parser: OptionParser) -> None:
+        """Add the flags of upstream's test options, with upstream's defaults."""
+        super().initialize(parser)
+        add = parser.add_argument
+        add("--results_dir", default="./results/", help="saves results here.")
+        add("--aspect_ratio", type=float, default=1.0, help="aspect ratio of result images")
+        add("--phase", default="test", help="train, val, test, etc")
+        add("--eval", action="store_true", help="use eval mode during test time.")
+        add("--num_test", type=int, default=50, help="how many test images to run")
+        parser.set_defaults(model="test", load_size=parser.get_default("crop_size"))
+
+    def saved_options(self, argv: Sequence[str]) -> dict[str, Any]:
+        """Take the architecture from the training options, so that nobody types it again."""
+        saved = read_saved_options(argv)
+        options = {name: saved[name] for name in (*ARCHITECTURE, "base") if name in saved}
+        words = list(argv)
+        if saved and any(w.startswith(TEACHER_SUFFIX) for flag, w in zip(words, words[1:]) if flag == "--model_suffix"):
+            options |= {name: saved[f"teacher_{name}"] for name in ("netG", "ngf") if saved.get(f"teacher_{name}")}
+        return options
+
+    def gather_options(self, argv: Sequence[str]):  # type: ignore[no-untyped-def]
+        """Test at the crop size: nothing is cropped away from a test image."""
+        parser, opt = super().gather_options(argv)
+        if "load_size" not in parser.typed():
+            opt.load_size = opt.crop_size
+        return parser, opt

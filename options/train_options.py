@@ -1,0 +1,55 @@
+"""The flags of train.py."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from options.base_options import BaseOptions, read_saved_options
+from options.option_parser import OptionParser, first_look
+
+
+class TrainOptions(BaseOptions):
+    """Flags for training: display, saving, schedule, optimisation."""
+
+    isTrain = True
+
+    def initialize(self, parser: OptionParser) -> None:
+        """Add the flags of upstream's train options, with upstream's defaults."""
+        super().initialize(parser)
+        add = parser.add_argument
+        add("--display_freq", type=int, default=400, help="frequency of showing training results on screen")
+        add("--display_ncols", type=int, default=4, help="if positive, show all images in one visdom panel this wide")
+        add("--display_id", type=int, default=1, help="window id of the web display; 0 = no visdom")
+        add("--display_server", default="http://localhost", help="visdom server of the web display")
+        add("--display_env", default="main", help="visdom display environment name")
+        add("--display_port", type=int, default=8097, help="visdom port of the web display")
+        add("--update_html_freq", type=int, default=1000, help="frequency of saving training results to html")
+        add("--print_freq", type=int, default=100, help="frequency of showing training results on console")
+        add("--no_html", action="store_true", help="do not save intermediate results to checkpoints/[name]/web/")
+        add("--use_wandb", action="store_true", help="also log to Weights & Biases (pip install wandb)")
+        add("--use_tensorboard", action="store_true", help="also log to TensorBoard (pip install tensorboard)")
+        add("--save_latest_freq", type=int, default=5000, help="frequency of saving the latest results")
+        add("--save_epoch_freq", type=int, default=5, help="frequency of saving checkpoints at the end of epochs")
+        add("--save_by_iter", action="store_true", help="whether saves model by iteration")
+        add("--continue_train", action="store_true", help="go on from the latest saved state, with its options")
+        add("--epoch_count", type=int, default=1, help="the starting epoch count of a new run")
+        add("--phase", default="train", help="train, val, test, etc")
+        add("--n_epochs", type=int, default=100, help="number of epochs with the initial learning rate")
+        add("--n_epochs_decay", type=int, default=100, help="number of epochs to linearly decay learning rate to zero")
+        add("--beta1", type=float, default=0.5, help="momentum term of adam")
+        add("--lr", type=float, default=0.0002, help="initial learning rate for adam")
+        add("--gan_mode", default="lsgan", choices=("vanilla", "lsgan", "wgangp", "hinge"), help="the GAN objective")
+        add("--pool_size", type=int, default=50, help="size of the buffer of previously generated images")
+        policies = ("linear", "step", "plateau", "cosine")
+        add("--lr_policy", default="linear", choices=policies, help="learning rate policy")
+        add("--lr_decay_iters", type=int, default=50, help="multiply by a gamma every lr_decay_iters iterations")
+
+    def saved_options(self, argv: Sequence[str]) -> dict[str, Any]:
+        """With --continue_train, everything not typed is as the run was started."""
+        if not first_look(("--continue_train?",), argv).continue_train:
+            return {}
+        saved = read_saved_options(argv)
+        for name in ("continue_train", "epoch", "load_iter", "gpu_ids", "suffix"):
+            saved.pop(name, None)
+        return saved

@@ -1,0 +1,23 @@
+"""The public surface for plugins: everything a method, data set or objective of your own needs to import."""
+
+from models.base_model import BaseModel, Direction
+from models.distillation import losses
+from models.distillation.objectives import Objective, Translation
+from models.distillation.online import OnlineDistillModel
+from models.networks import GANLoss, define_D, define_G
+from util.errors import UserError
+from util.plugin_manager import hookimpl
+
+__all__ = [
+    "BaseModel",
+    "Direction",
+    "GANLoss",
+    "Objective",
+    "OnlineDistillModel",
+    "Translation",
+    "UserError",
+    "define_D",
+    "define_G",
+    "hookimpl",
+    "losses",
+]

@@ -1,0 +1,54 @@
+"""Apply a checkpoint to images: `python test.py --model test --name h2z --dataroot ./datasets/horse2zebra/testA`.
+
+The pictures and a page of them go to results/<name>/<phase>_<epoch>/. The architecture comes from the training options.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from data import create_dataset
+from models import create_model
+from options.base_options import save_options
+from options.test_options import TestOptions
+from util.errors import for_people
+from util.html import HTML, save_images
+
+
+@for_people
+def main(argv: Sequence[str] | None = None) -> None:
+    """Translate as the options say."""
+    opt = TestOptions().parse(argv)
+    opt.num_threads, opt.batch_size = 0, 1  # one image at a time, in order, as it is
+    opt.serial_batches = opt.no_flip = True
+    opt.display_id = -1
+    dataset = create_dataset(opt)
+    model = create_model(opt)
+    print(f"model [{type(model).__name__}] was created")
+    print(model.setup(opt))
+    if opt.eval:
+        model.eval()
+    mode = "running statistics, no dropout (--eval)" if opt.eval else "batch statistics and dropout, as in training"
+    print(f"network mode: {mode}")
+    save_options(opt)
+    epoch = f"{opt.epoch}_iter{opt.load_iter}" if opt.load_iter > 0 else opt.epoch
+    web_dir = Path(opt.results_dir) / opt.name / f"{opt.phase}_{epoch}"
+    webpage = HTML(web_dir, f"Experiment = {opt.name}, Phase = {opt.phase}, Epoch = {epoch}")
+    count = min(len(dataset), opt.num_test)
+    if count < len(dataset):
+        print(f"{count} of {len(dataset)} images; --num_test {len(dataset)} takes all")
+    for i, data in zip(range(count), dataset):
+        model.set_input(data)
+        model.test()
+        if i % 5 == 0:
+            tqdm.write(f"processing ({i:04d})-th image... {model.get_image_paths()}")
+        save_images(webpage, model.get_current_visuals(), model.get_image_paths(), opt.aspect_ratio, opt.display_winsize)
+    webpage.save()
+    print(f"the page is at {webpage.page}")
+
+
+if __name__ == "__main__":
+    main()

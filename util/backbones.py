@@ -1,0 +1,100 @@
+"""Networks trained on ImageNet, from torchvision's cache, from a local file, or with weights drawn at random."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from util.checkpoint import load_weights
+from util.errors import UserError
+
+
+class Backbone(NamedTuple):
+    """Where a network's features are tapped, and the file its ImageNet weights come in."""
+
+    build: str
+    taps: tuple[int, int, int, int]
+    url: str
+    size: str
+
+
+BACKBONES = {
+    # relu1_2, relu2_2, relu3_3, relu4_3
+    "vgg16": Backbone("vgg16", (3, 8, 15, 22), "https://download.pytorch.org/models/vgg16-397923af.pth", "528 MB"),
+    # the first ReLU, and the last Fire module before each change of scale or width
+    "squeezenet": Backbone(
+        "squeezenet1_1", (1, 4, 7, 12), "https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth", "4.7 MB"
+    ),
+}
+INCEPTION_FILE = "pt_inception-2015-12-05-6726825d.pth"
+
+
+def cache() -> Path:
+    """Return the folder in which torch keeps fetched weights."""
+    return Path(torch.hub.get_dir()) / "checkpoints"
+
+
+def backbone_layers(network: str, weights: str) -> nn.Sequential:
+    """Return the layers of `network` up to its deepest tap; `weights` is imagenet, random or a file."""
+    backbone = BACKBONES[network]
+    layers = _build(backbone)[: backbone.taps[-1] + 1]
+    if weights != "random":
+        _load(layers, _fetch(network, backbone) if weights == "imagenet" else Path(weights), network)
+    return layers.requires_grad_(False).eval()
+
+
+def tapped(layers: nn.Sequential, taps: tuple[int, ...], x: Tensor) -> list[Tensor]:
+    """Run `layers` on x and return what comes out at `taps`."""
+    features = []
+    for index, layer in enumerate(layers):
+        x = layer(x)
+        if index in taps:
+            features.append(x)
+    return features
+
+
+def _build(backbone: Backbone) -> nn.Sequential:
+    """Build the layers with random weights that are the same in every run."""
+    import torchvision  # here: it takes a second to import, and most commands never need it
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        layers = getattr(torchvision.models, backbone.build)(weights=None).features
+    for layer in layers:
+        if isinstance(layer, nn.ReLU):
+            layer.inplace = False  # an in-place ReLU would overwrite a tap before it
+    return layers
+
+
+def _load(layers: nn.Sequential, path: Path, network: str) -> None:
+    """Load a torchvision file, whole or features only."""
+    weights = {key.removeprefix("features."): value for key, value in load_weights(path).items()}
+    own = layers.state_dict()
+    missing = [key for key in own if key not in weights or weights[key].shape != own[key].shape]
+    if missing:
+        raise UserError(
+            f"{path} does not hold {network}'s weights ({len(missing)} of {len(own)} tensors are missing or of another "
+            f"shape, e.g. features.{missing[0]}); --perceptual chooses the network, --perceptual_weights its file"
+        )
+    layers.load_state_dict({key: weights[key] for key in own})
+
+
+def _fetch(network: str, backbone: Backbone) -> Path:
+    """Return torchvision's cached weight file, fetching it on the first use."""
+    path = cache() / backbone.url.rsplit("/", 1)[1]
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        print(f"fetching {backbone.url} ({backbone.size}; trained on ImageNet, whose images allow research use)")
+        try:
+            torch.hub.download_url_to_file(backbone.url, os.fspath(path), path.stem.rsplit("-", 1)[1], progress=False)
+        except (OSError, RuntimeError) as error:
+            raise UserError(
+                f"the {network} weights of the perceptual loss ({backbone.size}) could not be fetched ({error}). Fetch "
+                f"{backbone.url} yourself and put it at {path}, or type --perceptual_weights FILE; "
+                "--perceptual squeezenet needs 5 MB only; --perceptual_weights random needs no file, for trying things out"
+            ) from None
+    return path

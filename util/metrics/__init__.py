@@ -1,0 +1,1 @@
+"""Numbers that say how good a translation is, a file per number."""
