@@ -1,0 +1,77 @@
+"""The iterable that train.py and test.py draw batches from."""
+
+from __future__ import annotations
+
+import math
+import signal
+from argparse import Namespace
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+
+from data.sampling import KeyedDataset, PassSampler, collate
+from util.errors import UserError
+
+
+class Loader:
+    """Iterate over a dataset's batches; each iteration is one pass, with an order and randomness of its own.
+
+    Pass number n is the same whatever came before it, however many workers make it and wherever it starts, so a run
+    that is resumed at pass n, position p reads what an uninterrupted one would have read.
+    """
+
+    def __init__(self, dataset: Any, opt: Namespace) -> None:
+        self.dataset = dataset
+        self.length = len(dataset) if opt.max_dataset_size < 0 else int(min(len(dataset), opt.max_dataset_size))
+        if self.length == 0:
+            raise UserError(f"--dataset_mode {opt.dataset_mode} found no image in {opt.dataroot}")
+        seed = getattr(opt, "seed", 0) or 0
+        self.sampler = PassSampler(self.length, seed, shuffle=not opt.serial_batches)
+        self.next_pass, self.next_start = 0, 0
+        workers = min(opt.num_threads, math.ceil(self.length / opt.batch_size))
+        self.dataloader: DataLoader[Any] = DataLoader(
+            KeyedDataset(dataset, seed),
+            batch_size=opt.batch_size,
+            sampler=self.sampler,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=bool(getattr(opt, "gpu_ids", [])) and torch.cuda.is_available(),
+            collate_fn=collate,
+            worker_init_fn=_start_worker,
+            generator=torch.Generator(),  # its own: starting a pass would otherwise draw from the process's generator
+        )
+
+    def __len__(self) -> int:
+        """Return the number of images in a pass."""
+        return self.length
+
+    def set_pass(self, epoch_key: int, start: int = 0) -> None:
+        """Choose the next iteration's pass, and the sample to start at (a multiple of the batch size).
+
+        An iteration that was not told takes the pass after the last one, from its start.
+        """
+        self.next_pass, self.next_start = epoch_key, start
+
+    def __iter__(self) -> Iterator[Any]:
+        self.sampler.pass_key, self.sampler.start = self.next_pass, self.next_start
+        self.next_pass, self.next_start = self.next_pass + 1, 0
+        try:
+            for batch in self.dataloader:
+                if isinstance(batch, UserError):
+                    raise batch
+                yield batch
+        except RuntimeError as error:
+            if "DataLoader worker" in str(error) and "exited unexpectedly" in str(error):
+                raise UserError(
+                    f"a process that loads images was ended from outside ({error}), as happens when memory or /dev/shm "
+                    "runs out; type --num_threads 0, or give the container more shared memory"
+                ) from error
+            raise
+
+
+def _start_worker(_: int) -> None:
+    # Ctrl-C reaches every process of the terminal; only the main one shall speak, and it ends its workers.
+    # (PyTorch itself limits a worker to one thread.)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

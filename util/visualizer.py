@@ -1,0 +1,144 @@
+"""What a training shows while it runs: the loss line and its log, live curves and images, and the page."""
+
+from __future__ import annotations
+
+import time
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from util.curves import Curve
+from util.images import mkdirs, save_image, tensor2im
+from util.sinks import Guarded, make_sinks
+from util.visdom_viewer import VisdomViewer, windows
+
+LOG_NAME = "loss_log.txt"
+WEB_FOLDER = "web"
+TEACHER_PREFIX = "teacher_"
+REFRESH_SECONDS = 30  # upstream's single second leaves no time to look at a picture
+
+
+class Visualizer:
+    """Show losses and images wherever the options say; whatever of it fails, training goes on."""
+
+    def __init__(self, opt: Namespace) -> None:
+        self.opt = opt
+        self.name = opt.name
+        self.ncols = opt.display_ncols
+        self.win_size = opt.display_winsize
+        self.saved = False
+        self.x = 0.0  # the fraction of epochs last plotted
+        self.curves = {"losses": Curve(), "teacher": Curve()}
+        folder = Path(opt.checkpoints_dir) / opt.name
+        mkdirs(folder)
+        self.log_name = folder / LOG_NAME
+        with self.log_name.open("a", encoding="utf-8") as log:
+            log.write(f"================ Training Loss ({time.strftime('%c')}) ================\n")
+        self.page = (
+            None if opt.no_html or not opt.isTrain else Guarded("the HTML page", self._page(folder / WEB_FOLDER))
+        )
+        self.sinks = make_sinks(opt, folder)
+        self.windows = windows(opt.display_id)
+        self.visdom: Guarded | None = None
+        if opt.display_id > 0:
+            self.visdom = Guarded("visdom", VisdomViewer(opt.display_server, opt.display_port, opt.display_env))
+
+    def _page(self, web_dir: Path) -> TrainingPage:
+        title = f"Experiment name = {self.name}"
+        return TrainingPage(web_dir, title, self.win_size, append=getattr(self.opt, "continue_train", False))
+
+    def reset(self) -> None:
+        """Let the next display_current_results of an epoch write to the page even unasked."""
+        self.saved = False
+
+    def display_current_results(self, visuals: Mapping[str, Any], epoch: int, save_result: bool) -> None:
+        """Show labelled images, (B, C, H, W) in [-1, 1], live.
+
+        They go to the page too if `save_result`, or if nothing has since reset().
+        """
+        images = {label: tensor2im(visual) for label, visual in visuals.items()}
+        if self.visdom and images:
+            self._show_images(self.visdom, images)
+        for sink in self.sinks:
+            sink("images", self.x, images)
+        if self.page and (save_result or not self.saved):
+            self.saved = True
+            self.page("add", epoch, images)
+
+    def _show_images(self, visdom: Guarded, images: dict[str, np.ndarray]) -> None:
+        first = self.opt.display_id + 1
+        if self.ncols > 0:
+            columns = min(self.ncols, len(images))
+            visdom("grid", self.windows["images"], f"{self.name} images", list(images.values()), columns, self.win_size)
+            visdom("labels", self.windows["labels"], f"{self.name} labels", list(images), columns)
+            return
+        for window, (label, image) in enumerate(images.items(), first):
+            visdom("image", window, label, image, self.win_size)
+
+    def plot_current_losses(self, epoch: int, counter_ratio: float, losses: Mapping[str, float]) -> None:
+        """Add losses to the curves at epoch + counter_ratio; the teacher's have a window, so a scale, of their own."""
+        self.x = epoch + counter_ratio
+        teacher = {name: loss for name, loss in losses.items() if name.startswith(TEACHER_PREFIX)}
+        others = {name: loss for name, loss in losses.items() if name not in teacher}
+        for kind, part in (("losses", others), ("teacher", teacher)):
+            if part:
+                self.curves[kind].add(self.x, part)
+                self._show_curves(kind)
+        for sink in self.sinks:
+            sink("losses", self.x, losses)
+
+    def _show_curves(self, kind: str) -> None:
+        if self.visdom:
+            title = f"{self.name} teacher loss over time" if kind == "teacher" else f"{self.name} loss over time"
+            self.visdom("curves", self.windows[kind], title, self.curves[kind])
+
+    def print_current_losses(
+        self, epoch: int, iters: int, losses: Mapping[str, float], t_comp: float, t_data: float
+    ) -> None:
+        """Print the loss line and append it to the log; times are seconds per image."""
+        message = f"(epoch: {epoch}, iters: {iters}, time: {t_comp:.3f}, data: {t_data:.3f}) "
+        message += "".join(f"{name}: {loss:.3f} " for name, loss in losses.items())
+        tqdm.write(message)
+        with self.log_name.open("a", encoding="utf-8") as log:
+            log.write(f"{message}\n")
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the curves as plain lists, for a checkpoint."""
+        return {kind: curve.state_dict() for kind, curve in self.curves.items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue the curves of another run."""
+        for kind, curve in self.curves.items():
+            if kind in state:
+                curve.load_state_dict(state[kind])
+                self._show_curves(kind)
+
+    def close(self) -> None:
+        """Send and write what is held back; waits for no viewer longer than five seconds."""
+        for sink in [*self.sinks, *([self.visdom] if self.visdom else [])]:
+            sink("close")
+
+
+class TrainingPage:
+    """Put the images of each epoch on a page, newest first."""
+
+    def __init__(self, web_dir: Path, title: str, width: int, append: bool) -> None:
+        from util.html import HTML  # here, because --no_html is for machines without dominate
+
+        self.html = HTML(web_dir, title, refresh=REFRESH_SECONDS, newest_first=True, append=append)
+        self.width = width
+
+    def add(self, epoch: int, images: Mapping[str, np.ndarray]) -> None:
+        """Write the epoch's images; those already on the page change in place, as their file names don't."""
+        files = {f"epoch{epoch:03d}_{label}.png": label for label in images}
+        for file, label in files.items():
+            save_image(images[label], self.html.img_dir / file)
+        new = [file for file in files if file not in self.html.images]
+        if new:
+            self.html.add_header(f"epoch [{epoch}]")
+            self.html.add_images(new, [files[file] for file in new], new, width=self.width)
+            self.html.save()
