@@ -5,6 +5,7 @@ The pictures and a page of them go to results/<name>/<phase>_<epoch>/. The archi
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -40,12 +41,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     count = min(len(dataset), opt.num_test)
     if count < len(dataset):
         print(f"{count} of {len(dataset)} images; --num_test {len(dataset)} takes all")
-    for i, data in zip(range(count), dataset):
+    for i, data in enumerate(itertools.islice(dataset, count)):
         model.set_input(data)
         model.test()
         if i % 5 == 0:
             tqdm.write(f"processing ({i:04d})-th image... {model.get_image_paths()}")
-        save_images(webpage, model.get_current_visuals(), model.get_image_paths(), opt.aspect_ratio, opt.display_winsize)
+        save_images(
+            webpage, model.get_current_visuals(), model.get_image_paths(), opt.aspect_ratio, opt.display_winsize
+        )
     webpage.save()
     print(f"the page is at {webpage.page}")
 

@@ -33,7 +33,9 @@ class CycleGANModel(BaseModel):
             add = parser.add_argument
             add("--lambda_A", type=float, default=10.0, help="weight for cycle loss (A -> B -> A)")
             add("--lambda_B", type=float, default=10.0, help="weight for cycle loss (B -> A -> B)")
-            add("--lambda_identity", type=float, default=0.5, help="weight of the identity loss, relative to lambda_A/B")
+            add(
+                "--lambda_identity", type=float, default=0.5, help="weight of the identity loss, relative to lambda_A/B"
+            )
         return parser
 
     def __init__(self, opt: argparse.Namespace) -> None:

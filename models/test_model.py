@@ -39,7 +39,9 @@ class TestModel(BaseModel):
         if self.opt.model_suffix or path.is_file() or not forward.is_file():
             return super().load_networks(epoch)
         load_network(self.netG, forward)
-        return [f"loading the model from {forward} (there is no {path.name}; --model_suffix _B takes the other direction)"]
+        return [
+            f"loading the model from {forward} (there is no {path.name}; --model_suffix _B takes the other direction)"
+        ]
 
     def set_input(self, input: Mapping[str, Any]) -> None:
         """Take a batch of images."""

@@ -84,7 +84,9 @@ class BaseOptions(ABC):
         parser, opt = self.gather_options(sys.argv[1:] if argv is None else argv)
         opt.isTrain = self.isTrain
         if not opt.dataroot:
-            raise UserError("--dataroot is missing: the folder with your images, e.g. --dataroot ./datasets/horse2zebra")
+            raise UserError(
+                "--dataroot is missing: the folder with your images, e.g. --dataroot ./datasets/horse2zebra"
+            )
         if opt.suffix:
             opt.name = f"{opt.name}_{opt.suffix.format(**vars(opt))}"
         if opt.seed is None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from options.base_options import BaseOptions, read_saved_options
-from options.option_parser import OptionParser
+from options.option_parser import OptionParser, first_look
 
 # What a checkpoint needs to be rebuilt; the rest of the training options says nothing about testing.
 ARCHITECTURE = ("netG", "ngf", "norm", "no_dropout", "input_nc", "output_nc", "direction")
@@ -34,8 +34,8 @@ class TestOptions(BaseOptions):
         """Take the architecture from the training options, so that nobody types it again."""
         saved = read_saved_options(argv)
         options = {name: saved[name] for name in (*ARCHITECTURE, "base") if name in saved}
-        words = list(argv)
-        if saved and any(w.startswith(TEACHER_SUFFIX) for flag, w in zip(words, words[1:]) if flag == "--model_suffix"):
+        suffix = first_look(("--model_suffix",), argv).model_suffix or ""
+        if saved and suffix.startswith(TEACHER_SUFFIX):
             options |= {name: saved[f"teacher_{name}"] for name in ("netG", "ngf") if saved.get(f"teacher_{name}")}
         return options
 

@@ -16,9 +16,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     as_json = parser.parse_args().json
     manager = plugin_manager()
-    rows = [
-        {"kind": r.role or r.kind[:-1], "name": r.name, "source": r.source, "version": r.version} for r in manager
-    ]
+    rows = [{"kind": r.role or r.kind[:-1], "name": r.name, "source": r.source, "version": r.version} for r in manager]
     failures = [{"source": f.source, "reason": f.reason} for f in manager.failures]
     if as_json:
         print(json.dumps({"registered": rows, "failed": failures}, indent=2))

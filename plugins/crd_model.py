@@ -45,7 +45,9 @@ class ContentRelation(Objective):
         if unknown:
             raise UserError(f"--contents {opt.contents}: '{unknown[0]}' is none of {', '.join(CONTENTS)}")
         if "instance" in self.contents and opt.batch_size < 3:
-            raise UserError(f"--contents instance relates the images of a batch: --batch_size {opt.batch_size} is below 3")
+            raise UserError(
+                f"--contents instance relates the images of a batch: --batch_size {opt.batch_size} is below 3"
+            )
 
     def elements(self, content: str, images: Tensor) -> Tensor:
         """Slice images O: G(O) = {C, R, P}, each (B, N, D)."""

@@ -73,6 +73,8 @@ def _neighbours(path: Path) -> str:
     if not path.parent.is_dir():
         return f"; neither does the folder {path.parent}"
     found = sorted(p.name for p in path.parent.glob("*.pth"))
-    return f"; {path.parent} holds {', '.join(found[:8])}{', …' if len(found) > 8 else ''}" if found else (
-        f"; {path.parent} holds no .pth file"
+    return (
+        f"; {path.parent} holds {', '.join(found[:8])}{', …' if len(found) > 8 else ''}"
+        if found
+        else (f"; {path.parent} holds no .pth file")
     )

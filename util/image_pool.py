@@ -15,7 +15,9 @@ class ImagePool:
     def __init__(self, pool_size: int, seed: int = 0) -> None:
         self.pool_size = pool_size
         self.images: list[Tensor] = []
-        self.random = random.Random(seed)  # the pool's own, so that nothing else disturbs it and a resume can restore it
+        self.random = random.Random(
+            seed
+        )  # the pool's own, so that nothing else disturbs it and a resume can restore it
 
     def query(self, images: Tensor) -> Tensor:
         """Return (B, C, H, W) images of which some may be older than those given; all are detached."""

@@ -11,7 +11,9 @@ from util.plugin_manager import plugin_manager
 
 def add_base_options(parser: Any, is_train: bool) -> Any:
     """Add `--base` and the base model's own flags; take the base from the data folder when it is not typed."""
-    parser.add_argument("--base", default=None, help="the GAN that is distilled: cycle_gan | pix2pix (default: by dataroot)")
+    parser.add_argument(
+        "--base", default=None, help="the GAN that is distilled: cycle_gan | pix2pix (default: by dataroot)"
+    )
     options = parser.peek()
     base = options.base
     if base is None:

@@ -83,7 +83,11 @@ class Perceptual(Objective):
         add("--perceptual", choices=sorted(BACKBONES), default="vgg16", help="network of the perceptual loss")
         weights = "imagenet (torchvision's, fetched once), random, or a local file in torchvision's format"
         add("--perceptual_weights", default="imagenet", help=weights)
-        add("--perceptual_normalize", action="store_true", help="subtract ImageNet's mean first (published code does not)")
+        add(
+            "--perceptual_normalize",
+            action="store_true",
+            help="subtract ImageNet's mean first (published code does not)",
+        )
         return parser
 
     def __init__(self, opt: argparse.Namespace) -> None:

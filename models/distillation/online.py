@@ -52,7 +52,12 @@ class OnlineDistillModel(BaseModel):
             add("--freeze_D", action="store_true", help="never train that D (needs --pretrained_D)")
             best = "interleaved: held-out metric by which the best teacher so far is chosen; auto: what the data allows"
             add("--best_metric", choices=METRICS, default="auto", help=best)
-            add("--holdout", type=float, default=0.1, help="share of the training images kept for it, if no val folder is")
+            add(
+                "--holdout",
+                type=float,
+                default=0.1,
+                help="share of the training images kept for it, if no val folder is",
+            )
             add("--inception_weights", default=None, help="pytorch-fid's Inception weights, for kid")
         return parser
 
@@ -81,7 +86,9 @@ class OnlineDistillModel(BaseModel):
         self._prepare_discriminator(self.teacher, opt)
         wanted = [plugin_manager().get("objectives", name) for name in self.objective_names]
         # an objective of weight 0 is not even built: it might need a file of weights that nobody has
-        self.objectives: list[Objective] = [objective(opt).to(self.device) for objective in wanted if objective.active(opt)]
+        self.objectives: list[Objective] = [
+            objective(opt).to(self.device) for objective in wanted if objective.active(opt)
+        ]
         if not self.objectives:
             raise UserError("the student has nothing to learn: the weights of all its objectives are 0")
         trained = [p for module in (self.netG, *self.objectives) for p in module.parameters() if p.requires_grad]
@@ -141,7 +148,11 @@ class OnlineDistillModel(BaseModel):
             return f"teacher: held-out score {score:.5g} does not beat {self.best_score:.5g}; the earlier one teaches"
         self.best_G_T.load_state_dict(self.netG_T.state_dict())
         self.best_score = score
-        return "teacher: the latest teaches" if score is None else f"teacher: held-out score {score:.5g} is the best so far"
+        return (
+            "teacher: the latest teaches"
+            if score is None
+            else f"teacher: held-out score {score:.5g} is the best so far"
+        )
 
     @torch.no_grad()
     def _translate_with_teacher(self, images: Tensor) -> Tensor:

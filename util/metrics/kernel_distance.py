@@ -1,4 +1,4 @@
-"""The kernel distance between two sets of features (Bińkowski et al., ICLR 2018): KID on Inception's, KSD on SqueezeNet's."""
+"""The kernel distance of two sets of features (Bińkowski et al., ICLR 2018): KID on Inception's, KSD on SqueezeNet's."""
 
 from __future__ import annotations
 

@@ -1,0 +1,29 @@
+# Each target sets up .venv by itself; see README.md.
+PYTHON ?= python3
+VENV := .venv/bin
+# Two OpenMP pools that spin on the same cores slow each other tenfold.
+export OMP_WAIT_POLICY := PASSIVE
+
+.PHONY: demo test lint format setup docs
+
+setup:
+	@PYTHON=$(PYTHON) bash scripts/setup_env.sh
+
+demo: setup
+	@$(VENV)/python -m scripts.demo
+
+test: setup
+	@$(VENV)/python -m pytest
+
+lint: setup
+	@$(VENV)/ruff check .
+	@$(VENV)/ruff format --check .
+	@$(VENV)/mypy
+	@$(VENV)/lint-imports --no-cache
+
+format: setup
+	@$(VENV)/ruff check --fix .
+	@$(VENV)/ruff format .
+
+docs: setup
+	@$(VENV)/python -m scripts.flag_table
