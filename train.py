@@ -6,6 +6,7 @@ The order is upstream's: options, data, model, loop, save. `--continue_train --n
 from __future__ import annotations
 
 import argparse
+import contextlib
 import time
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""CRD: Content Relationship Distillation for efficient GANs (Lin et al., 2022).
+"""CRD: Content Relationship Distillation for efficient GANs (You, Lin, Hu, Chao, Ji, arXiv 2212.11091).
 
 The student matches how the columns, rows and patches of one teacher image relate to one another, in pairwise distances
 and in angles of triplets. The teacher and its discriminator are trained online; the discriminator judges the student

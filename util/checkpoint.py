@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,17 +27,19 @@ def save_checkpoint(content: Any, path: str | os.PathLike[str]) -> None:
 def load_checkpoint(path: str | os.PathLike[str]) -> Any:
     """Read a file of tensors and plain types onto the CPU; code inside it is refused, never run."""
     path = Path(path)
+    if path.is_dir():
+        raise UserError(f"{path} is a folder, not a checkpoint file{_contents(path)}")
     if not path.is_file():
         raise UserError(f"the checkpoint {path} does not exist{_neighbours(path)}")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        reason = str(error).splitlines()[0] if str(error) else ""
-        raise UserError(
-            f"{path} holds something other than weights ({reason[:120]}), and loading it would run code from that file; "
-            "ask its author for a plain state dict"
-        ) from None
     except Exception as error:  # a damaged file fails in many ways, none of which is the reader's business
+        code = re.search(r"GLOBAL (\S+)", str(error)) if isinstance(error, pickle.UnpicklingError) else None
+        if code:
+            raise UserError(
+                f"{path} holds more than weights ({code[1]}), and loading it would run code from that file; "
+                "ask its author for a plain state dict"
+            ) from None
         raise UserError(f"{path} is damaged or no checkpoint ({type(error).__name__}); take another copy") from None
 
 
@@ -45,7 +48,9 @@ def load_weights(path: str | os.PathLike[str]) -> StateDict:
     weights = load_checkpoint(path)
     if isinstance(weights, Mapping) and "state_dict" in weights:
         weights = weights["state_dict"]
-    if not isinstance(weights, Mapping) or not all(isinstance(value, Tensor) for value in weights.values()):
+    if not isinstance(weights, Mapping) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in weights.items()
+    ):
         raise UserError(f"{path} is not a network's state dict; --continue_train reads a run's state by its --name")
     return {without_prefixes(key): value for key, value in weights.items()}
 
@@ -72,9 +77,9 @@ def network_state(network: nn.Module) -> StateDict:
 def _neighbours(path: Path) -> str:
     if not path.parent.is_dir():
         return f"; neither does the folder {path.parent}"
-    found = sorted(p.name for p in path.parent.glob("*.pth"))
-    return (
-        f"; {path.parent} holds {', '.join(found[:8])}{', …' if len(found) > 8 else ''}"
-        if found
-        else (f"; {path.parent} holds no .pth file")
-    )
+    return _contents(path.parent)
+
+
+def _contents(folder: Path) -> str:
+    found = sorted(path.name for path in folder.glob("*.pth"))
+    return f"; {folder} holds {', '.join(found[:8]) or 'no .pth file'}{', …' if len(found) > 8 else ''}"

@@ -112,8 +112,8 @@ class PluginManager:
     def add(self, plugin: Any, source: str, version: str) -> None:
         """Register one plugin and ask it, alone, what it offers; leave no trace of one that fails half-way."""
         before = len(self.registrations)
+        self.hooks.register(plugin, name=source)
         try:
-            self.hooks.register(plugin, name=source)
             self.hooks.check_pending()
             others = [other for other in self.hooks.get_plugins() if other is not plugin]
             for kind in KINDS:
@@ -121,8 +121,7 @@ class PluginManager:
                 self.hooks.subset_hook_caller(f"register_{kind}", remove_plugins=others)(register=register)
         except BaseException:
             del self.registrations[before:]
-            if self.hooks.has_plugin(source):
-                self.hooks.unregister(name=source)
+            self.hooks.unregister(name=source)
             raise
 
     def _register_for(self, kind: str, source: str, version: str) -> Callable[..., None]:
