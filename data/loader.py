@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import signal
 from argparse import Namespace
 from collections.abc import Iterator
@@ -30,7 +31,8 @@ class Loader:
         seed = getattr(opt, "seed", 0) or 0
         self.sampler = PassSampler(self.length, seed, shuffle=not opt.serial_batches)
         self.next_pass, self.next_start = 0, 0
-        workers = min(opt.num_threads, math.ceil(self.length / opt.batch_size))
+        # more workers than processors or batches only cost memory
+        workers = min(opt.num_threads, os.cpu_count() or 1, math.ceil(self.length / opt.batch_size))
         self.dataloader: DataLoader[Any] = DataLoader(
             KeyedDataset(dataset, seed),
             batch_size=opt.batch_size,
