@@ -16,8 +16,10 @@ from torch import Tensor, nn
 from models.generators import UNET_DEPTHS, deepest_unet_that_fits
 from models.networks import get_scheduler
 from models.recognise import explain_mismatch
+from models.schedules import resume_schedule
 from util.checkpoint import fit_weights, load_checkpoint, load_weights, network_state, save_checkpoint
 from util.errors import UserError
+from util.finite import refuse_broken_weights
 
 STATE_FILE = "latest_state.pth"
 STATE_FORMAT = 1
@@ -180,6 +182,7 @@ class BaseModel(ABC):
 
     def save_networks(self, epoch: int | str) -> None:
         """Write each network's weights to `<epoch>_net_<name>.pth`, bare and on the CPU."""
+        refuse_broken_weights(self.networks())
         self.save_dir.mkdir(parents=True, exist_ok=True)
         for name, network in self.networks().items():
             save_checkpoint(network_state(network), self.save_dir / f"{epoch}_net_{name}.pth")
@@ -204,17 +207,24 @@ class BaseModel(ABC):
             "networks": {name: network_state(network) for name, network in self.networks().items()},
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
+            "lr": self.opt.lr,
+            "lr_policy": self.opt.lr_policy,
             "extra": self.extra_state(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take up training where `state_dict` left it."""
         for name, network in self.networks().items():
-            fit_or_explain(network, state["networks"][name], self.save_dir / STATE_FILE)
+            fit_or_explain(network, state["networks"][name], f"network {name} in {self.save_dir / STATE_FILE}")
+        if state["lr_policy"] != self.opt.lr_policy:
+            policy = state["lr_policy"]
+            raise UserError(
+                f"--lr_policy {self.opt.lr_policy}: the run goes by {policy}, which can't change on the way"
+            )
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         for scheduler, saved in zip(self.schedulers, state["schedulers"], strict=True):
-            scheduler.load_state_dict(saved)
+            resume_schedule(scheduler, saved, self.opt.lr / state["lr"] if state["lr"] else 1.0)
         self.load_extra_state(state["extra"])
 
     def save_state(self, progress: Mapping[str, Any]) -> None:
@@ -253,7 +263,7 @@ def load_network(network: nn.Module, path: Path) -> None:
     fit_or_explain(network, load_weights(path), path)
 
 
-def fit_or_explain(network: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
+def fit_or_explain(network: nn.Module, weights: dict[str, Tensor], path: Path | str) -> None:
     """Load `weights`, or fail with what they are and the flags that would build a network for them."""
     weights = fit_weights(weights, network)
     own = network.state_dict()

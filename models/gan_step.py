@@ -14,7 +14,7 @@ def discriminator_losses(
     """Return D's losses on real images, on generated images (detached here), and WGAN-GP's gradient penalty or 0."""
     fake = fake.detach()
     loss_real = criterion(netD(real), True)
-    loss_fake = criterion(netD(fake), False)
+    loss_fake = criterion(netD(fake), False)  # CRD (11)
     penalty = torch.zeros((), device=real.device)
     if criterion.gan_mode == "wgangp" and real.shape == fake.shape:
         penalty = cal_gradient_penalty(netD, real, fake, real.device)[0]

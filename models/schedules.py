@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from typing import Any
 
 from torch.optim import Optimizer, lr_scheduler
 
@@ -30,3 +31,24 @@ def get_scheduler(optimizer: Optimizer, opt: Namespace) -> lr_scheduler.LRSchedu
     if opt.lr_policy == "cosine":
         return lr_scheduler.CosineAnnealingLR(optimizer, T_max=opt.n_epochs, eta_min=0)
     raise UserError(f"there is no '{opt.lr_policy}' for --lr_policy; {nearest(opt.lr_policy, LR_POLICIES)}")
+
+
+def resume_schedule(scheduler: Any, saved: dict[str, Any], scale: float) -> None:
+    """Take up a schedule at the epoch where it was saved, under the rule of the present options.
+
+    `scale` is the present `--lr` over the run's earlier one; the optimizer has been loaded already.
+    """
+    rule = {name: value for name, value in vars(scheduler).items() if name in ("step_size", "T_max")}
+    scheduler.load_state_dict(saved)
+    vars(scheduler).update(rule)
+    for group in scheduler.optimizer.param_groups:
+        for name in {"lr", "initial_lr"} & group.keys():
+            group[name] *= scale
+    scheduler.base_lrs = [group.get("initial_lr", group["lr"]) for group in scheduler.optimizer.param_groups]
+    if isinstance(
+        scheduler, lr_scheduler.LambdaLR
+    ):  # a function of the epoch alone: more epochs may have been asked for
+        for group, rate, share in zip(
+            scheduler.optimizer.param_groups, scheduler.base_lrs, scheduler.lr_lambdas, strict=True
+        ):
+            group["lr"] = rate * share(scheduler.last_epoch)

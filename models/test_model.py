@@ -20,7 +20,9 @@ class TestModel(BaseModel):
     def modify_commandline_options(parser: Any, is_train: bool) -> Any:
         """Read single images; let the user say which generator of several is meant."""
         if is_train:
-            raise UserError("--model test applies a trained generator (python test.py); to train, type --model cycle_gan")
+            raise UserError(
+                "--model test applies a trained generator (python test.py); to train, type --model cycle_gan"
+            )
         parser.set_defaults(dataset_mode="single")
         suffix = "In checkpoints_dir, [epoch]_net_G[model_suffix].pth will be loaded as the generator."
         parser.add_argument("--model_suffix", default="", help=suffix)

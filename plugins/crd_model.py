@@ -52,16 +52,31 @@ class ContentRelation(Objective):
     def elements(self, content: str, images: Tensor) -> Tensor:
         """Slice images O: G(O) = {C, R, P}, each (B, N, D)."""
         if content == "instance":
-            return images.flatten(1)  # CRD (1)
+            return images.flatten(1)
         if content == "patch":
-            return losses.patches(images, self.opt.patch_size)
+            return self.patches(images)
         return losses.columns(images) if content == "column" else losses.rows(images)  # CRD (7)
+
+    def patches(self, images: Tensor) -> Tensor:
+        """Slice images into P = {p_k}; one or two patches have no angles."""
+        size = self.opt.patch_size
+        sliced = losses.patches(images, size)
+        if sliced.shape[1] < 3:
+            height, width = images.shape[2:]
+            raise UserError(
+                f"--patch_size {size} cuts images of {width}x{height} into {sliced.shape[1]}, and angles need 3; "
+                f"--patch_size takes one of {losses.fitting_patches(height, width)}"
+            )
+        return sliced
 
     def forward(self, student: Translation, teacher: Translation) -> dict[str, Tensor]:
         """L_crd = L_crd^D + lambda_A L_crd^A, a loss per content."""
         weight, angle = self.opt.lambda_crd, self.opt.angle_weight
         related: dict[str, Tensor] = {}
-        for content in self.contents:
+        for content in self.contents:  # CRD (8) (9): the sum over contents of what one content's elements cost
+            if content == "instance" and len(student.image) < 3:
+                related[content] = 0 * student.image.sum()  # an epoch's last batch may be too small for angles
+                continue
             O_S, O_T = self.elements(content, student.image), self.elements(content, teacher.image)
             related[content] = weight * losses.relation_loss(O_S, O_T, angle_weight=angle)  # CRD (10)
         return related
@@ -72,14 +87,13 @@ class CRDModel(OnlineDistillModel):
 
     objective_names = ("content_relation", "perceptual", "adversarial")  # CRD (14)
 
-    @staticmethod
-    def modify_commandline_options(parser: Any, is_train: bool) -> Any:
+    @classmethod
+    def modify_commandline_options(cls, parser: Any, is_train: bool) -> Any:
         """Set the paper's defaults: student of 1/4 width, and per base the networks, schedule and weights of Sec. 4.1."""
-        OnlineDistillModel.modify_commandline_options(parser, is_train)
+        super().modify_commandline_options(parser, is_train)
         paired = parser.peek().base == "pix2pix"
         parser.set_defaults(netG="unet_256" if paired else "mobile_resnet_9blocks", ngf=16, no_dropout=True)
         if is_train:
-            OnlineDistillModel.add_objective_options(parser, CRDModel.objective_names)
             parser.set_defaults(
                 lambda_crd=2.5 if paired else 25.0,
                 batch_size=4 if paired else 1,

@@ -6,8 +6,16 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from torch import nn
-from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 from torch.nn.modules.dropout import _DropoutNd
+from torch.nn.modules.instancenorm import _InstanceNorm
+
+
+def keep_statistics(network: nn.Module) -> None:
+    """Have batch norms use the batch's statistics and never again remember them: for a network that stays as it is."""
+    for module in network.modules():
+        if isinstance(module, _BatchNorm):
+            module.track_running_stats = False
 
 
 @contextmanager
@@ -29,4 +37,8 @@ def frozen(network: nn.Module) -> Iterator[nn.Module]:
             elif isinstance(module, _NormBase) and module.training and module.track_running_stats:
                 module.track_running_stats = False
                 restore.callback(setattr, module, "track_running_stats", True)
+                if isinstance(module, _InstanceNorm):  # unlike a batch norm, it writes to its statistics all the same
+                    for name in ("running_mean", "running_var"):
+                        restore.callback(setattr, module, name, getattr(module, name))
+                        setattr(module, name, None)
         yield network

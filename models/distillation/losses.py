@@ -24,7 +24,7 @@ def relation_loss(student: Tensor, teacher: Tensor, angle_weight: float = 2.0) -
     if student.shape[1] < 3:
         raise UserError(f"angles need at least 3 elements and there are {student.shape[1]}")
     pairs = zip(student, teacher, strict=True)
-    return torch.stack([image_relation_loss(s, t, angle_weight) for s, t in pairs]).mean()
+    return torch.stack([image_relation_loss(s, t, angle_weight) for s, t in pairs]).mean()  # CRD (1)
 
 
 def content_views(images: Tensor, patch_size: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -46,12 +46,17 @@ def patches(images: Tensor, size: int) -> Tensor:
     """Slice (B, C, H, W) into square patches from left to right and top to bottom: (B, HW/p^2, C*p^2)."""
     height, width = images.shape[2:]
     if size < 1 or height % size or width % size:
-        fitting = [p for p in range(1, min(height, width) // 2 + 1) if height % p == 0 and width % p == 0]
         raise UserError(
             f"patches of {size} pixels do not divide an image of {width}x{height}; --patch_size takes one of "
-            f"{', '.join(map(str, fitting))}, or change --crop_size to a multiple of {size}"
+            f"{fitting_patches(height, width)}, or change --crop_size to a multiple of {size}"
         )
     return F.unfold(images, kernel_size=size, stride=size).transpose(1, 2)
+
+
+def fitting_patches(height: int, width: int) -> str:
+    """List the patch sizes that cut an image into at least four."""
+    sizes = range(1, min(height, width) // 2 + 1)
+    return ", ".join(str(size) for size in sizes if height % size == 0 and width % size == 0)
 
 
 def gram_matrix(features: Tensor) -> Tensor:

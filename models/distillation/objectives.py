@@ -107,12 +107,12 @@ class Perceptual(Objective):
         features_S = self.features(student.image)
         with torch.no_grad():
             features_T = self.features(teacher.image)
-        # (13): features on the second tap as published (relu2_2), style on all
+        # features on the second tap as published (relu2_2), style on all
         chosen = slice(None) if opt.feature_layers == "all" else slice(1, 2)
         feature = sum(F.l1_loss(S, T) for S, T in zip(features_S[chosen], features_T[chosen], strict=True))
         style = sum(F.l1_loss(gram_matrix(S), gram_matrix(T)) for S, T in zip(features_S, features_T, strict=True))
         scale = opt.lambda_perceptual
-        return {"feature": scale * opt.lambda_feature * feature, "style": scale * opt.lambda_style * style}
+        return {"feature": scale * opt.lambda_feature * feature, "style": scale * opt.lambda_style * style}  # CRD (13)
 
 
 class TeacherAdversarial(Objective):
@@ -141,7 +141,7 @@ class TeacherAdversarial(Objective):
     def forward(self, student: Translation, teacher: Translation) -> dict[str, Tensor]:
         """Return the generator's GAN loss on the student's image, through the teacher's discriminator."""
         assert student.judge is not None
-        loss = self.criterionGAN(student.judge(student.image), True, for_discriminator=False)
+        loss = self.criterionGAN(student.judge(student.image), True, for_discriminator=False)  # CRD (12)
         return {"GAN": self.opt.lambda_adversarial * loss}
 
     def discriminator(self, judge: Callable[[Tensor], Tensor], student: Translation) -> Tensor | None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from models.base_model import BaseModel, Direction, fit_or_explain, load_network
 from models.distillation.base import add_base_options
-from models.distillation.frozen import frozen
+from models.distillation.frozen import frozen, keep_statistics
 from models.distillation.objectives import Objective, Translation
 from models.networks import define_G
 from util.checkpoint import network_state
@@ -34,9 +34,9 @@ class OnlineDistillModel(BaseModel):
 
     objective_names: tuple[str, ...] = ()
 
-    @staticmethod
-    def modify_commandline_options(parser: Any, is_train: bool) -> Any:
-        """Add the flags of the base model, of the teacher and of the schedule."""
+    @classmethod
+    def modify_commandline_options(cls, parser: Any, is_train: bool) -> Any:
+        """Add the flags of the base model, of the teacher, of the schedule and of the method's objectives."""
         add_base_options(parser, is_train)
         add = parser.add_argument
         add("--teacher_netG", default=None, help="generator of the teacher (default: that of the student)")
@@ -52,20 +52,12 @@ class OnlineDistillModel(BaseModel):
             add("--freeze_D", action="store_true", help="never train that D (needs --pretrained_D)")
             best = "interleaved: held-out metric by which the best teacher so far is chosen; auto: what the data allows"
             add("--best_metric", choices=METRICS, default="auto", help=best)
-            add(
-                "--holdout",
-                type=float,
-                default=0.1,
-                help="share of the training images kept for it, if no val folder is",
-            )
+            holdout_help = "interleaved: share of the training images kept for that, unless there is a val folder"
+            add("--holdout", type=float, default=0.1, help=holdout_help)
             add("--inception_weights", default=None, help="pytorch-fid's Inception weights, for kid")
+            for name in cls.objective_names:
+                plugin_manager().get("objectives", name).modify_commandline_options(parser, is_train)
         return parser
-
-    @staticmethod
-    def add_objective_options(parser: Any, names: tuple[str, ...]) -> None:
-        """Add the flags of objectives, by their registered names."""
-        for name in names:
-            plugin_manager().get("objectives", name).modify_commandline_options(parser, True)
 
     def __init__(self, opt: argparse.Namespace) -> None:
         super().__init__(opt)
@@ -105,9 +97,14 @@ class OnlineDistillModel(BaseModel):
         name = self.direction.netD
         if opt.freeze_D and not opt.pretrained_D:
             raise UserError("--freeze_D keeps a trained discriminator; name its file with --pretrained_D")
+        if opt.freeze_D and opt.student_discriminator == "collaborative":
+            raise UserError(
+                "--student_discriminator collaborative trains the D that --freeze_D keeps; leave one of them out"
+            )
         if opt.pretrained_D:
             load_network(self.netD_T, Path(opt.pretrained_D))
         if opt.freeze_D:
+            keep_statistics(self.netD_T)
             kept = set(self.netD_T.parameters())
             for group in (group for optimizer in teacher.optimizers for group in optimizer.param_groups):
                 group["params"] = [parameter for parameter in group["params"] if parameter not in kept]

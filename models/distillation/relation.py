@@ -3,6 +3,7 @@
 The direct formula builds all N x N x D differences. Here one N x N matrix of squared distances carries everything, since
 the cosine of the angle at element i between j and k is (d_ij^2 + d_ik^2 - d_jk^2) / (2 d_ij d_ik). The N^3 cosines are
 visited in chunks of vertices i, and the gradient with respect to the squared distances is gathered in the same visit.
+Comments name the equation a line implements, e.g. CRD's (4).
 """
 
 from __future__ import annotations
@@ -16,18 +17,28 @@ from torch import Tensor
 # 1/d would blow it up (white backgrounds make identical rows). For images in [-1, 1] it is 1/80 of a grey level.
 SAME = 1e-4
 # Elements of the N^3 array in flight: small enough for a CPU's cache, large enough to keep a GPU busy.
-CHUNK_CPU, CHUNK_GPU = 2**18, 2**26
+CHUNK_CPU, CHUNK_GPU = 2**18, 2**22
 
 
-def squared_distances(elements: Tensor) -> Tensor:
-    """Return the (N, N) squared distances of (N, D) elements in float64, near-zero ones set to zero."""
-    # Centring first: the Gram matrix of uncentred, nearly equal elements loses most digits of their distance.
-    centred = elements.double()
-    centred = centred - centred.mean(dim=0)
-    gram = centred @ centred.T
-    norms = gram.diagonal()
-    squares = norms[:, None] + norms[None, :] - 2 * gram
-    return torch.where(squares < SAME**2 * elements.shape[1], torch.zeros_like(squares), squares)
+class _Relations:
+    """How (N, D) elements lie to one another: (N, N) squared distances, distances and their inverses, in float64."""
+
+    def __init__(self, elements: Tensor) -> None:
+        # Centring first: the Gram matrix of uncentred, nearly equal elements loses most digits of their distance.
+        centred = elements.double()
+        centred = centred - centred.mean(dim=0)
+        gram = centred @ centred.T
+        norms = gram.diagonal()
+        self.squares = (norms[:, None] + norms[None, :] - 2 * gram).clamp_(min=0).fill_diagonal_(0)
+        apart = self.squares >= SAME**2 * elements.shape[1]
+        self.distances = torch.where(apart, self.squares.sqrt(), 0.0)
+        self.inverse = _inverse(self.distances)
+
+    def cosines(self, vertices: slice) -> Tensor:
+        """Return (V, N, N) cosines of the angles at `vertices`, 0 where a side has no length."""
+        squares, inverse = self.squares[vertices], self.inverse[vertices]
+        projected = (squares[:, :, None] + squares[:, None, :]).sub_(self.squares)
+        return projected.mul_(0.5 * inverse[:, :, None]).mul_(inverse[:, None, :])  # CRD (4)
 
 
 class _RelationLoss(torch.autograd.Function):
@@ -35,10 +46,10 @@ class _RelationLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, student: Tensor, teacher: Tensor, angle_weight: float) -> Tensor:
-        squares_s, squares_t = squared_distances(student), squared_distances(teacher)
-        loss, slope = _distance_part(squares_s, squares_t)
+        relations_s, relations_t = _Relations(student), _Relations(teacher)
+        loss, slope = _distance_part(relations_s, relations_t)
         if angle_weight != 0.0:
-            angle_loss, angle_slope = _angle_part(squares_s, squares_t)
+            angle_loss, angle_slope = _angle_part(relations_s, relations_t)
             loss, slope = loss + angle_weight * angle_loss, slope + angle_weight * angle_slope
         if not ctx.needs_input_grad[0]:
             return loss.to(student.dtype)
@@ -62,58 +73,41 @@ def image_relation_loss(student: Tensor, teacher: Tensor, angle_weight: float) -
     return _RelationLoss.apply(student, teacher.detach(), angle_weight)
 
 
-def _distance_part(squares_s: Tensor, squares_t: Tensor) -> tuple[Tensor, Tensor]:
-    """Compare distances over their own mean (CRD Eq. 8); return the loss and its slope in the squared distances."""
-    count = squares_s.shape[0]
+def _distance_part(student: _Relations, teacher: _Relations) -> tuple[Tensor, Tensor]:
+    """Compare distances over their own mean; return the loss and its slope in the squared distances."""
+    count = student.distances.shape[0]
     pairs = count * (count - 1)
-    distances_s, distances_t = squares_s.sqrt(), squares_t.sqrt()
     # An image whose elements are all the same has no structure: its relations count as zero.
-    scale_s, scale_t = _inverse(distances_s.sum() / pairs), _inverse(distances_t.sum() / pairs)
-    relative = distances_s * scale_s
-    difference = relative - distances_t * scale_t
+    scale_s, scale_t = _inverse(student.distances.sum() / pairs), _inverse(teacher.distances.sum() / pairs)
+    relative = student.distances * scale_s
+    difference = relative - teacher.distances * scale_t  # CRD (2)
     clamped = difference.clamp(-1, 1)
-    loss = _huber(difference, clamped).mean()
+    loss = _huber(difference, clamped).mean()  # CRD (3)
     # psi = d / mean(d): a distance also moves the mean that all distances are divided by
     slope = scale_s * (clamped - torch.sum(clamped * relative) / pairs) / count**2
-    return loss, slope * 0.5 * _inverse(distances_s)
+    return loss, slope * 0.5 * student.inverse
 
 
-def _angle_part(squares_s: Tensor, squares_t: Tensor) -> tuple[Tensor, Tensor]:
-    """Compare the cosines of all angles (CRD Eq. 9); return the loss and its slope in the squared distances."""
-    count = squares_s.shape[0]
-    student, teacher = _Triangles(squares_s), _Triangles(squares_t)
-    chunk = max(1, (CHUNK_GPU if squares_s.is_cuda else CHUNK_CPU) // count**2)
-    loss = torch.zeros((), dtype=torch.float64, device=squares_s.device)
-    opposite = torch.zeros_like(squares_s)  # sum_i c_ijk / (d_ij d_ik): how far side jk, across from i, is pulled
-    adjacent = torch.zeros_like(squares_s)  # the same for side ij, which ends at i
+def _angle_part(student: _Relations, teacher: _Relations) -> tuple[Tensor, Tensor]:
+    """Compare the cosines of all angles; return the loss and its slope in the squared distances."""
+    squares = student.squares
+    count = squares.shape[0]
+    chunk = max(1, (CHUNK_GPU if squares.is_cuda else CHUNK_CPU) // count**2)
+    loss = torch.zeros((), dtype=torch.float64, device=squares.device)
+    opposite = torch.zeros_like(squares)  # sum_i c_ijk / (d_ij d_ik): how far side jk, across from i, is pulled
+    adjacent = torch.zeros_like(squares)  # the same for side ij, which ends at i
     for start in range(0, count, chunk):
         vertices = slice(start, start + chunk)
-        near = student.inverse[vertices]
+        near = student.inverse[vertices].float()
         cosine = student.cosines(vertices)
-        difference = cosine - teacher.cosines(vertices)
+        # Only now float32: before, it would lose short sides beside long ones, and a good student's small error beside 1.
+        difference = (cosine - teacher.cosines(vertices)).float()
         pull = difference.clamp(-1, 1)  # c_ijk, the derivative of Huber with delta 1
-        loss += torch.sum(_huber(difference, pull))
+        loss += torch.sum(_huber(difference, pull))  # CRD (5)
         turned = torch.bmm(pull, near[:, :, None]).squeeze(2)
-        adjacent[vertices] = near * turned - near.square() * cosine.mul_(pull).sum(dim=2)
+        adjacent[vertices] = near * turned - near.square() * cosine.float().mul_(pull).sum(dim=2)
         opposite += pull.mul_(near[:, :, None]).mul_(near[:, None, :]).sum(dim=0)
     return loss / count**3, (adjacent - 0.5 * opposite) / count**3
-
-
-class _Triangles:
-    """The triangles between N elements, known by their sides."""
-
-    def __init__(self, squares: Tensor) -> None:
-        self.squares = squares.float()
-        self.sides = squares.sqrt().float()
-        self.inverse = _inverse(squares.sqrt()).float()
-
-    def cosines(self, vertices: slice) -> Tensor:
-        """Return (V, N, N) cosines of the angles at `vertices`, 0 where a side has no length."""
-        sides, inverse = self.sides[vertices], self.inverse[vertices]
-        across = (self.squares * inverse[:, :, None]).mul_(inverse[:, None, :])
-        # law of cosines: (d_ij / d_ik + d_ik / d_ij - d_jk^2 / (d_ij d_ik)) / 2, whose first two terms have rank two
-        left, right = torch.stack((sides, inverse), dim=2), torch.stack((inverse, sides), dim=1)
-        return torch.baddbmm(across, left, right, beta=-0.5, alpha=0.5)
 
 
 def _inverse(values: Tensor) -> Tensor:
@@ -122,5 +116,5 @@ def _inverse(values: Tensor) -> Tensor:
 
 
 def _huber(difference: Tensor, clamped: Tensor) -> Tensor:
-    """Return the Huber loss with delta 1 (CRD Eq. 6) of `difference`, whose clamp to [-1, 1] is given: c (x - c / 2)."""
-    return torch.sub(difference, clamped, alpha=0.5).mul_(clamped)
+    """Return the Huber loss with delta 1 of `difference`, whose clamp to [-1, 1] is given: c (x - c / 2)."""
+    return torch.sub(difference, clamped, alpha=0.5).mul_(clamped)  # CRD (6)
