@@ -5,6 +5,7 @@ The pictures and a page of them go to results/<name>/<phase>_<epoch>/. The archi
 
 from __future__ import annotations
 
+import argparse
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,12 +18,14 @@ from options.base_options import save_options
 from options.test_options import TestOptions
 from util.errors import for_people
 from util.html import HTML, save_images
+from util.randomness import seed_everything
 
 
 @for_people
 def main(argv: Sequence[str] | None = None) -> None:
     """Translate as the options say."""
     opt = TestOptions().parse(argv)
+    seed_everything(opt.seed)
     opt.num_threads, opt.batch_size = 0, 1  # one image at a time, in order, as it is
     opt.serial_batches = opt.no_flip = True
     opt.display_id = -1
@@ -32,8 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(model.setup(opt))
     if opt.eval:
         model.eval()
-    mode = "running statistics, no dropout (--eval)" if opt.eval else "batch statistics and dropout, as in training"
-    print(f"network mode: {mode}")
+    print(f"network mode: {network_mode(opt)}")
     save_options(opt)
     epoch = f"{opt.epoch}_iter{opt.load_iter}" if opt.load_iter > 0 else opt.epoch
     web_dir = Path(opt.results_dir) / opt.name / f"{opt.phase}_{epoch}"
@@ -51,6 +53,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
     webpage.save()
     print(f"the page is at {webpage.page}")
+
+
+def network_mode(opt: argparse.Namespace) -> str:
+    """Say which statistics and dropout the numbers of this run stand for."""
+    if opt.eval:
+        return "eval (running statistics of batch norms, no dropout)"
+    statistics = "the image's own statistics in batch norms, " if "batch" in opt.norm else ""
+    return f"train, as upstream tests ({statistics}dropout {'off' if opt.no_dropout else 'on'}); --eval changes it"
 
 
 if __name__ == "__main__":

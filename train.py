@@ -47,10 +47,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         restore_random_state(state["random"])
         visualizer.load_state_dict(state["visualizer"])
         print(f"going on in epoch {place.epoch}, after step {place.steps}")
-    try:
-        train(opt, model, dataset, held_out, visualizer, place)
-    finally:
-        visualizer.close()
+    # closed before an error speaks, so that its sentence has a line of its own below the bar
+    with contextlib.closing(visualizer), contextlib.closing(make_progress(opt, model, dataset, place)) as progress:
+        train(opt, model, dataset, held_out, visualizer, progress, place)
 
 
 def train(
@@ -59,15 +58,13 @@ def train(
     dataset: Loader,
     held_out: HeldOut | None,
     visualizer: Visualizer,
+    progress: Progress,
     place: Place,
 ) -> None:
     """Run the epochs that are left, from `place` on."""
     last_epoch = opt.n_epochs + opt.n_epochs_decay
     if place.epoch > last_epoch:
         print(f"nothing is left to train: epoch {last_epoch} is the last; a larger --n_epochs goes on")
-    passes = [len(model.passes(epoch)) for epoch in range(opt.epoch_count, last_epoch + 1)]
-    steps = sum(passes) * -(-len(dataset) // opt.batch_size)
-    progress = Progress(steps, steps / max(1, len(passes)), done=place.steps)
     watch, clock = FiniteWatch(), Stopwatch()
 
     def save(name: int | str) -> None:
@@ -92,7 +89,7 @@ def train(
                 clock.stop()
                 place.stepped(len(model.get_image_paths()))
                 watch.observe(place.steps, model.current_losses(), model.get_image_paths())
-                if place.due(opt.display_freq):
+                if place.due(opt.display_freq) or place.steps == 1:
                     model.compute_visuals()
                     save_page = place.due(opt.update_html_freq)
                     visualizer.display_current_results(model.get_current_visuals(), epoch, save_page)
@@ -109,14 +106,20 @@ def train(
             place.pass_done()
         rate = model.update_learning_rate()
         place.epoch_done()
-        if epoch % opt.save_epoch_freq == 0 or epoch == last_epoch:
+        if (opt.save_epoch_freq > 0 and epoch % opt.save_epoch_freq == 0) or epoch == last_epoch:
             progress.say(f"saving the model at the end of epoch {epoch}, iters {place.total_iters}")
             save("latest")
             save(epoch)
         taken = time.monotonic() - epoch_start
         progress.say(f"End of epoch {epoch} / {last_epoch} \t Time Taken: {taken:.0f} sec")
         progress.say(rate)
-    progress.close()
+
+
+def make_progress(opt: argparse.Namespace, model: BaseModel, dataset: Loader, place: Place) -> Progress:
+    """Make the bar that counts the steps of the whole run."""
+    epochs = range(opt.epoch_count, opt.n_epochs + opt.n_epochs_decay + 1)
+    steps = sum(len(model.passes(epoch)) for epoch in epochs) * -(-len(dataset) // opt.batch_size)
+    return Progress(steps, steps / max(1, len(epochs)), done=place.steps)
 
 
 def held_out_metric(opt: argparse.Namespace) -> str:

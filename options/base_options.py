@@ -14,11 +14,14 @@ from typing import Any
 import torch
 
 from options.option_parser import OptionParser, first_look
-from util.errors import UserError
+from util.errors import UserError, nearest
 from util.files import write_text
 from util.plugin_manager import plugin_manager
 
 SAVED_OPTIONS = "train_opt.json"
+# The smallest number that makes sense; zero images at once would fail much later, and less clearly.
+LEAST = {"num_threads": 0, "display_winsize": 1, "batch_size": 1, "load_size": 1, "crop_size": 1}
+LEAST |= {"input_nc": 1, "output_nc": 1, "ngf": 1, "ndf": 1}
 
 
 class BaseOptions(ABC):
@@ -87,15 +90,16 @@ class BaseOptions(ABC):
             raise UserError(
                 "--dataroot is missing: the folder with your images, e.g. --dataroot ./datasets/horse2zebra"
             )
+        for name, least in LEAST.items():
+            if getattr(opt, name) < least:
+                raise UserError(f"--{name} {getattr(opt, name)} is too small; it has to be {least} or more")
         if opt.suffix:
-            opt.name = f"{opt.name}_{opt.suffix.format(**vars(opt))}"
+            opt.name = f"{opt.name}_{fill_in(opt.suffix, opt)}"
         if opt.seed is None:
             opt.seed = secrets.randbelow(2**31)
-        opt.option_table = ""
-        defaults = {action.dest: parser.get_default(action.dest) for action in parser._actions}
-        table = {name: value for name, value in vars(opt).items() if name != "option_table"}
-        opt.option_table = parser.table(argparse.Namespace(**table), defaults)
+        opt.option_table = parser.table(opt)
         print(opt.option_table)
+        opt.asked_gpu_ids = opt.gpu_ids
         opt.gpu_ids = choose_gpus(opt.gpu_ids)
         for note in parser.notes:
             print(note)
@@ -104,6 +108,16 @@ class BaseOptions(ABC):
 
 def _count(text: str) -> int | float:
     return float("inf") if text == "inf" else int(text)
+
+
+def fill_in(suffix: str, opt: argparse.Namespace) -> str:
+    """Put option values into a `--suffix` such as {model}_{netG}_size{load_size}."""
+    try:
+        return suffix.format(**vars(opt))
+    except KeyError as error:
+        raise UserError(f"--suffix {suffix}: there is no option {error}; {nearest(error.args[0], vars(opt))}") from None
+    except (ValueError, IndexError, AttributeError, TypeError) as error:
+        raise UserError(f"--suffix {suffix} can't be filled in ({error}); write options as {{name}}") from None
 
 
 def choose_gpus(text: str) -> list[int]:
@@ -130,7 +144,7 @@ def save_options(opt: argparse.Namespace) -> None:
     write_text(folder / f"{'train' if opt.isTrain else opt.phase}_opt.txt", opt.option_table + "\n")
     if opt.isTrain:
         options = {name: value for name, value in vars(opt).items() if name != "option_table"}
-        options["gpu_ids"] = ",".join(map(str, opt.gpu_ids)) or "-1"
+        options["gpu_ids"] = options.pop("asked_gpu_ids")  # not what this machine had: the run may go on elsewhere
         if options["max_dataset_size"] == float("inf"):
             options["max_dataset_size"] = "inf"  # JSON has no infinity
         write_text(folder / SAVED_OPTIONS, json.dumps(options, indent=2, sort_keys=True) + "\n")
@@ -138,8 +152,7 @@ def save_options(opt: argparse.Namespace) -> None:
 
 def read_saved_options(argv: Sequence[str]) -> dict[str, Any]:
     """Read the options that the experiment named on the command line was trained with; {} when there are none."""
-    look = first_look(("--name", "--checkpoints_dir"), argv)
-    path = Path(look.checkpoints_dir or "./checkpoints") / (look.name or "experiment_name") / SAVED_OPTIONS
+    path = saved_options_path(argv)
     if not path.is_file():
         return {}
     try:
@@ -149,6 +162,13 @@ def read_saved_options(argv: Sequence[str]) -> dict[str, Any]:
     if options.get("max_dataset_size") == "inf":
         options["max_dataset_size"] = float("inf")
     return options
+
+
+def saved_options_path(argv: Sequence[str]) -> Path:
+    """Return where the experiment named on the command line keeps its options."""
+    look = first_look(("--name", "--checkpoints_dir", "--suffix"), argv)
+    name = (look.name or "experiment_name") + (f"_{look.suffix}" if look.suffix else "")
+    return Path(look.checkpoints_dir or "./checkpoints") / name / SAVED_OPTIONS
 
 
 def refuse_to_overwrite(opt: argparse.Namespace) -> None:

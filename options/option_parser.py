@@ -42,6 +42,13 @@ class OptionParser(argparse.ArgumentParser):
         self.argv = list(argv)
         self.saved = saved or {}
         self.notes: list[str] = []
+        self.general_defaults: dict[str, Any] = {}  # those that a model replaced by its own
+
+    def set_defaults(self, **defaults: Any) -> None:
+        """Replace defaults, remembering the general ones for the option table."""
+        for name in defaults:
+            self.general_defaults.setdefault(name, self.get_default(name))
+        super().set_defaults(**defaults)
 
     def peek(self) -> argparse.Namespace:
         """Return the options as far as they are known now; unknown flags and --help wait for the last stage."""
@@ -82,12 +89,15 @@ class OptionParser(argparse.ArgumentParser):
         """Say what is wrong in one sentence instead of printing the whole usage."""
         raise UserError(f"{message}; {self.prog} --help lists all flags")
 
-    def table(self, options: argparse.Namespace, defaults: dict[str, Any]) -> str:
-        """Format the options as upstream's table; a value that is not the default stands beside the default."""
+    def table(self, options: argparse.Namespace) -> str:
+        """Format the options as upstream's table: a value that is not the general default stands beside that."""
+        typed = self.typed()
         lines = ["----------------- Options ---------------"]
         for name, value in sorted(vars(options).items()):
-            default = defaults.get(name, value)
-            comment = "" if value == default else f"\t[default: {default}]"
+            default = self.general_defaults.get(name, self.get_default(name))
+            by_model = name in self.general_defaults and name not in typed and name not in self.saved
+            who = f", set by --model {options.model}" if by_model else ""
+            comment = "" if value == default else f"\t[default: {default}{who}]"
             lines.append(f"{name:>25}: {value!s:<30}{comment}")
         lines.append("----------------- End -------------------")
         return "\n".join(lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,6 +30,7 @@ class TestOptions(BaseOptions):
         add("--eval", action="store_true", help="use eval mode during test time.")
         add("--num_test", type=int, default=50, help="how many test images to run")
         parser.set_defaults(model="test", load_size=parser.get_default("crop_size"))
+        parser.general_defaults.clear()  # these are test.py's own, not a model's
 
     def saved_options(self, argv: Sequence[str]) -> dict[str, Any]:
         """Take the architecture from the training options, so that nobody types it again."""
@@ -39,7 +41,7 @@ class TestOptions(BaseOptions):
             options |= {name: saved[f"teacher_{name}"] for name in ("netG", "ngf") if saved.get(f"teacher_{name}")}
         return options
 
-    def gather_options(self, argv: Sequence[str]):  # type: ignore[no-untyped-def]
+    def gather_options(self, argv: Sequence[str]) -> tuple[OptionParser, argparse.Namespace]:
         """Test at the crop size: nothing is cropped away from a test image."""
         parser, opt = super().gather_options(argv)
         if "load_size" not in parser.typed():

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from options.base_options import BaseOptions, read_saved_options
+from options.base_options import BaseOptions, read_saved_options, saved_options_path
 from options.option_parser import OptionParser, first_look
+from util.errors import UserError
 
 
 class TrainOptions(BaseOptions):
@@ -50,6 +52,24 @@ class TrainOptions(BaseOptions):
         if not first_look(("--continue_train?",), argv).continue_train:
             return {}
         saved = read_saved_options(argv)
-        for name in ("continue_train", "epoch", "load_iter", "gpu_ids", "suffix"):
+        if not saved:
+            raise UserError(
+                f"--continue_train found no {saved_options_path(argv)}: no run of PocketGAN was started under that name. "
+                "Type the run's whole --name (and --checkpoints_dir), or leave --continue_train out to start it"
+            )
+        for name in ("continue_train", "epoch", "load_iter", "suffix"):
             saved.pop(name, None)
         return saved
+
+    def gather_options(self, argv: Sequence[str]) -> tuple[OptionParser, argparse.Namespace]:
+        """Refuse or explain away what can't be chosen when a run goes on: where it stands is in its saved state."""
+        parser, opt = super().gather_options(argv)
+        if opt.continue_train and (opt.epoch != "latest" or opt.load_iter > 0):
+            raise UserError(
+                "--continue_train goes on from the latest saved state, the only one with optimizers and image pools; "
+                "leave --epoch and --load_iter out (test.py has them, to try other epochs)"
+            )
+        if opt.continue_train and opt.epoch_count != parser.saved["epoch_count"]:
+            parser.notes.append(f"--epoch_count {opt.epoch_count} is not needed: the saved state knows its epoch")
+            opt.epoch_count = parser.saved["epoch_count"]  # the schedules count from the epoch the run began with
+        return parser, opt

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from util.errors import UserError
 
@@ -34,6 +34,20 @@ class FiniteWatch:
             raise UserError(
                 f"training stopped at step {step}: {', '.join(bad)} (files of that step: {', '.join(files[:4])}). The last "
                 "checkpoint is from before; go on from it with --continue_train and a lower --lr, or another --gan_mode"
+            )
+
+
+def refuse_broken_weights(networks: Mapping[str, nn.Module]) -> None:
+    """Raise if a weight is NaN or infinite: a finite loss can have a gradient that is not."""
+    for name, network in networks.items():
+        state = network.state_dict()
+        finite = torch.stack([value.isfinite().all() for value in state.values()]).tolist() if state else []
+        bad = [key for key, good in zip(state, finite, strict=True) if not good]
+        if bad:
+            raise UserError(
+                f"training stopped: {len(bad)} of {len(state)} tensors of network {name} are not finite ({bad[0]}, …). "
+                "They are not saved: the last checkpoint is from before; go on from it with --continue_train and a lower "
+                "--lr, or another --gan_mode"
             )
 
 

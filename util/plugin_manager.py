@@ -8,6 +8,7 @@ import importlib.metadata
 import os
 import pkgutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,7 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 # The packages of the middle floor that register what ships with the project, by the hooks everybody uses.
 BUILT_IN_PACKAGES = ("models", "data")
 PLUGIN_PACKAGE = "plugins"
+LONGEST_REASON = 300  # characters
 KINDS = ("models", "datasets", "networks", "objectives", "metrics")
 
 
@@ -105,15 +107,15 @@ class PluginManager:
         try:
             self.add(load(), source, version)
         except (Exception, SystemExit) as error:  # whatever a stranger's module raises must not end our run
-            first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
-            self.failures.append(Failure(source, f"{type(error).__name__}: {first_line}"))
-            print(f"plugin skipped: {source}: {self.failures[-1].reason}", file=sys.stderr)
+            reason = textwrap.shorten(f"{type(error).__name__}: {error}", LONGEST_REASON, placeholder=" …")
+            self.failures.append(Failure(source, reason))
+            print(f"plugin skipped: {source}: {reason}", file=sys.stderr)
 
     def add(self, plugin: Any, source: str, version: str) -> None:
         """Register one plugin and ask it, alone, what it offers; leave no trace of one that fails half-way."""
-        before = len(self.registrations)
-        self.hooks.register(plugin, name=source)
+        before, known = len(self.registrations), self.hooks.get_plugins()
         try:
+            self.hooks.register(plugin, name=source)
             self.hooks.check_pending()
             others = [other for other in self.hooks.get_plugins() if other is not plugin]
             for kind in KINDS:
@@ -121,7 +123,8 @@ class PluginManager:
                 self.hooks.subset_hook_caller(f"register_{kind}", remove_plugins=others)(register=register)
         except BaseException:
             del self.registrations[before:]
-            self.hooks.unregister(name=source)
+            if plugin not in known and self.hooks.is_registered(plugin):
+                self.hooks.unregister(plugin)
             raise
 
     def _register_for(self, kind: str, source: str, version: str) -> Callable[..., None]:

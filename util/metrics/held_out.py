@@ -23,7 +23,7 @@ METRICS = ("auto", "l1", "kid", "ksd", "none")
 def choose_metric(opt: argparse.Namespace, paired: bool) -> tuple[str, str]:
     """Return the metric that `--best_metric` and the weights at hand allow ("none" when none can be had), and why."""
     wanted = opt.best_metric
-    squeezenet = opt.perceptual == "squeezenet" and opt.perceptual_weights != "random"
+    squeezenet = getattr(opt, "perceptual", "") == "squeezenet" and opt.perceptual_weights != "random"
     inception = bool(opt.inception_weights) or (cache() / INCEPTION_FILE).is_file()
     if wanted == "l1" and not paired:
         raise UserError("--best_metric l1 compares with the truth, which unpaired data does not have; type kid or ksd")

@@ -1,0 +1,62 @@
+"""What README.md and docs/ tell people to type exists."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from options.test_options import TestOptions
+from options.train_options import TrainOptions
+from util.plugin_manager import Hooks
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+OPTIONS = {"train.py": TrainOptions, "test.py": TestOptions}
+
+
+def commands() -> list[str]:
+    """Return every `python train.py …` and `python test.py …` on the pages."""
+    text = "\n".join(page.read_text() for page in PAGES).replace("\\\n", " ")
+    found = re.findall(r"python ((?:train|test)\.py [^`\n#]*)", text)
+    return sorted({command.strip() for command in found if not re.search(r"…|\.\.\.|<", command)})
+
+
+@pytest.mark.parametrize("command", commands())
+def test_each_command_on_the_pages_has_flags_that_exist(command: str, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    program, *words = shlex.split(command)
+    if "--help" in words:
+        words.remove("--help")
+    if "--continue_train" in words:
+        pytest.skip("reads a run's saved options; tests/test_train_cli.py runs it")
+    OPTIONS[program]().gather_options(words)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_flags_in_docs_exist() -> None:
+    known = set(re.findall(r"`(--\w+)`", (ROOT / "docs/flags.md").read_text()))
+    text = (ROOT / "docs/crd.md").read_text()
+    for flag in set(re.findall(r"(--[a-zA-Z_]\w*)", text)):
+        assert flag in known, f"docs/crd.md names {flag}"
+
+
+def test_the_hook_list_is_complete() -> None:
+    hooks = {name for name in vars(Hooks) if name.startswith("register_")}
+    listed = set(re.findall(r"^\| `(register_\w+)`", (ROOT / "docs/plugins.md").read_text(), re.MULTILINE))
+    assert listed == hooks
+
+
+def test_the_make_targets_of_the_readme_exist() -> None:
+    targets = set(re.findall(r"^make (\w+)", (ROOT / "README.md").read_text(), re.MULTILINE))
+    assert targets
+    makefile = (ROOT / "Makefile").read_text()
+    assert all(f"\n{target}:" in makefile for target in targets)

@@ -1,0 +1,165 @@
+"""Which held-out metric can be had, and what it says of hand-made images."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from util.backbones import BACKBONES, INCEPTION_FILE, backbone_layers, cache, tapped
+from util.checkpoint import save_checkpoint
+from util.errors import UserError
+from util.metrics.held_out import HeldOut, choose_metric
+from util.metrics.kernel_distance import kernel_distance
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+
+
+def options(**changed: Any) -> Namespace:
+    values = {"best_metric": "auto", "perceptual": "vgg16", "perceptual_weights": "imagenet", "inception_weights": None}
+    return Namespace(**{**values, "direction": "AtoB", **changed})
+
+
+SQUEEZENET = {"perceptual": "squeezenet", "perceptual_weights": "file.pth"}
+RANDOM = {"perceptual": "squeezenet", "perceptual_weights": "random"}
+INCEPTION = {"inception_weights": "inception.pth"}
+
+
+@pytest.mark.parametrize(
+    ("paired", "given", "metric"),
+    [
+        (True, {}, "l1"),
+        (True, INCEPTION | SQUEEZENET, "l1"),
+        (False, {}, "none"),
+        (False, RANDOM, "none"),
+        (False, SQUEEZENET, "ksd"),
+        (False, INCEPTION, "kid"),
+        (False, INCEPTION | SQUEEZENET, "kid"),
+        (False, INCEPTION | SQUEEZENET | {"best_metric": "ksd"}, "ksd"),
+        (True, INCEPTION | {"best_metric": "kid"}, "kid"),
+        (True, {"best_metric": "none"}, "none"),
+        (False, {"best_metric": "none"} | SQUEEZENET, "none"),
+    ],
+)
+def test_the_metric_that_can_be_had(paired: bool, given: dict[str, Any], metric: str) -> None:
+    chosen, reason = choose_metric(options(**given), paired)
+    assert chosen == metric and reason
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"best_metric": "l1"}, "type kid or ksd"),
+        ({"best_metric": "ksd"}, "--perceptual squeezenet"),
+        ({"best_metric": "ksd"} | RANDOM, "not random"),
+        ({"best_metric": "kid"}, "--inception_weights FILE"),
+    ],
+)
+def test_a_metric_that_cannot_be_had(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        choose_metric(options(**given), paired=False)
+
+
+def test_inceptions_weights_in_the_cache_are_found() -> None:
+    cache().mkdir(parents=True)
+    (cache() / INCEPTION_FILE).touch()
+    assert choose_metric(options(), paired=False)[0] == "kid"
+
+
+def test_a_method_without_perceptual_flags_can_choose_too() -> None:
+    opt = Namespace(best_metric="auto", inception_weights=None, direction="AtoB")
+    assert choose_metric(opt, paired=False)[0] == "none" and choose_metric(opt, paired=True)[0] == "l1"
+
+
+# --- scores -----------------------------------------------------------------------------------------------------------
+
+
+def batch(names: str, A: Tensor, B: Tensor) -> dict[str, Any]:
+    return {"A": A, "B": B, "A_paths": list(names), "B_paths": [name + "B" for name in names]}
+
+
+def flat(*values: float) -> Tensor:
+    """Return a batch of images of one grey each."""
+    return torch.tensor(values).reshape(-1, 1, 1, 1).expand(-1, 3, 2, 2)
+
+
+def test_l1_is_the_mean_over_images() -> None:
+    batches = [batch("ab", flat(0.0, 0.5), flat(0.0, 1.0)), batch("c", flat(-1.0), flat(0.0))]
+    held_out = HeldOut(batches, "l1", options(), CPU)
+    assert held_out.score(lambda images: images) == pytest.approx((0.0 + 0.5 + 1.0) / 3)  # not of batch means: 0.625
+    assert held_out.score(lambda images: images + 0.5) == pytest.approx((0.5 + 0.0 + 0.5) / 3)
+
+
+def test_an_image_that_comes_round_again_counts_once() -> None:
+    batches = [batch("a", flat(0.0), flat(1.0)), batch("b", flat(0.0), flat(0.0)), batch("a", flat(0.0), flat(0.5))]
+    assert HeldOut(batches, "l1", options(), CPU).score(lambda images: images) == pytest.approx(0.5)
+
+
+def test_direction_swaps_source_and_target() -> None:
+    batches = [batch("a", flat(0.2), flat(0.8)) | {"B_paths": ["a"]}]
+    seen: list[float] = []
+
+    def translate(images: Tensor) -> Tensor:
+        seen.append(float(images.mean()))
+        return images * 0
+
+    assert HeldOut(batches, "l1", options(direction="BtoA"), CPU).score(translate) == pytest.approx(0.2)
+    assert seen == pytest.approx([0.8])
+
+
+@pytest.fixture
+def squeezenet(tmp_path: Path) -> Namespace:
+    """Return options that name a local SqueezeNet file; its weights are drawn, but they are weights."""
+    layers = backbone_layers("squeezenet", "random")
+    path = tmp_path / "squeezenet.pth"
+    save_checkpoint({f"features.{key}": value for key, value in layers.state_dict().items()}, path)
+    return options(perceptual="squeezenet", perceptual_weights=str(path))
+
+
+def test_ksd_is_the_kernel_distance_of_pooled_features(squeezenet: Namespace) -> None:
+    generator = torch.Generator().manual_seed(0)
+    A, B = (torch.rand(4, 3, 32, 32, generator=generator) * 2 - 1 for _ in range(2))
+    batches = [batch("ab", A[:2], B[:2]), batch("cd", A[2:], B[2:]), batch("ab", A[:2], B[:2])]
+    layers, taps = backbone_layers("squeezenet", "random"), BACKBONES["squeezenet"].taps[-1:]
+
+    def features(images: Tensor) -> Tensor:
+        return tapped(layers, taps, (images + 1) / 2)[0].mean((2, 3))
+
+    real = torch.cat([features(B), features(B[:2])])  # of the target side every drawn image counts
+    expected = kernel_distance(features(-A), real)
+    held_out = HeldOut(batches, "ksd", squeezenet, CPU)
+    assert held_out.score(lambda images: -images) == pytest.approx(expected, rel=1e-5)
+    assert held_out.score(lambda images: -images) == pytest.approx(expected, rel=1e-5)  # real features are kept
+
+
+def test_a_better_translator_has_a_lower_ksd(squeezenet: Namespace) -> None:
+    generator = torch.Generator().manual_seed(1)
+    A = torch.rand(8, 3, 32, 32, generator=generator) * 0.4 - 0.8  # dark
+    B = torch.rand(8, 3, 32, 32, generator=generator) * 0.4 + 0.4  # bright
+    held_out = HeldOut([batch("abcdefgh", A, B)], "ksd", squeezenet, CPU)
+    right = held_out.score(lambda images: images + 1.2)
+    assert right < held_out.score(lambda images: images + 0.6) < held_out.score(lambda images: images)
+
+
+def test_grey_images_are_scored_as_rgb(squeezenet: Namespace) -> None:
+    generator = torch.Generator().manual_seed(2)
+    A, B = (torch.rand(3, 1, 32, 32, generator=generator) for _ in range(2))
+    grey = HeldOut([batch("abc", A, B)], "ksd", squeezenet, CPU).score(lambda images: images)
+    colour = HeldOut([batch("abc", A.expand(-1, 3, -1, -1), B.expand(-1, 3, -1, -1))], "ksd", squeezenet, CPU)
+    assert grey == pytest.approx(colour.score(lambda images: images))
+
+
+def test_scoring_leaves_no_graph(squeezenet: Namespace) -> None:
+    weight = torch.ones((), requires_grad=True)
+    A = torch.rand(2, 3, 32, 32)
+    score = HeldOut([batch("ab", A, A)], "ksd", squeezenet, CPU).score(lambda images: images * weight)
+    assert isinstance(score, float) and weight.grad is None
