@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--dataroot", default="datasets/blobs2stripes", help="where the toy set is made")
     parser.add_argument("--checkpoints_dir", default="checkpoints")
     parser.add_argument("--results_dir", default="results")
-    parser.add_argument("--epochs", type=int, default=32, help="epochs, the second half with a falling learning rate")
+    parser.add_argument("--epochs", type=int, default=24, help="epochs, the second half with a falling learning rate")
     parser.add_argument("--train", type=int, default=200, help="toy images per domain")
     parser.add_argument("--picture", default=None, help="also write the comparison picture to this file")
     parser.add_argument("--no_visdom", action="store_true", help="only the HTML page")
@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         run(["train.py", *places, *TRAIN, *epochs, *display])
         errors, pages = {}, {}
         for who, suffix in (("student", ""), ("teacher", "_teacher_A")):
-            results = Path(opt.results_dir) / name / who
+            results = Path(opt.results_dir) / ("" if who == "student" else who)
             run([
                 "test.py", "--model", "test", *places, "--dataroot", f"{opt.dataroot}/testA", "--results_dir", str(results),
                 "--model_suffix", suffix, "--crop_size", str(SIZE),

@@ -83,6 +83,9 @@ class OnlineDistillModel(BaseModel):
         ]
         if not self.objectives:
             raise UserError("the student has nothing to learn: the weights of all its objectives are 0")
+        names = [name for objective in self.objectives for name in objective.loss_names]
+        if len(set(names)) < len(names):
+            raise ValueError(f"two objectives give a loss the same name, and one would be lost: {sorted(names)}")
         trained = [p for module in (self.netG, *self.objectives) for p in module.parameters() if p.requires_grad]
         self.optimizer_S = torch.optim.Adam(trained, lr=opt.lr, betas=(opt.beta1, 0.999))
         self.optimizers = [self.optimizer_S, *self.teacher.optimizers]
@@ -141,7 +144,7 @@ class OnlineDistillModel(BaseModel):
         """Learn from the present teacher if no earlier one had a better (lower) held-out score."""
         assert self.best_G_T is not None
         self.judging = False
-        if score is not None and self.best_score is not None and score >= self.best_score:
+        if score is not None and self.best_score is not None and not score < self.best_score:
             return f"teacher: held-out score {score:.5g} does not beat {self.best_score:.5g}; the earlier one teaches"
         self.best_G_T.load_state_dict(self.netG_T.state_dict())
         self.best_score = score
