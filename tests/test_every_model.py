@@ -21,7 +21,6 @@ import test as test_script
 import train as train_script
 from data import create_dataset
 from models import create_model
-from models.distillation.objectives import Translation
 from models.distillation.online import OnlineDistillModel
 from options.train_options import TrainOptions
 from util.plugin_manager import plugin_manager
@@ -204,8 +203,8 @@ def test_every_objective_has_a_weight_and_a_gradient(flags: Flags, parse: Parse,
     assert len(built.objectives) == len(built.objective_names)
     built.forward()
     built.teacher.forward()
-    image_T = getattr(built.teacher, built.direction.image).detach()
-    sides = [Translation(built.real_A, image, built.real_B, built._judge) for image in (built.fake_B, image_T)]
+    built.teacher_fake_B = getattr(built.teacher, built.direction.image).detach()
+    sides = built.translations()
     names: list[str] = []
     for objective in built.objectives:
         assert getattr(built.opt, objective.weight) != 0

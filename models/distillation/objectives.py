@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,17 +26,30 @@ class Translation:
     """(B, C, H, W) translated images in [-1, 1]; the teacher's are detached."""
     target: Tensor
     """(B, C, H, W) real images of the target domain; the truth when paired."""
-    judge: Callable[[Tensor], Tensor] | None = None
-    """The teacher's discriminator on translated images, frozen; None when there is none."""
+    discriminator: nn.Module | None = None
+    """The teacher's discriminator, its weights constant; None when the teacher has none."""
+    conditional: bool = False
+    """Whether discriminators see (source, image) pairs, as Pix2Pix's do."""
     features: dict[str, Tensor] = field(default_factory=dict)
-    """Feature maps of the generator by tap, where an objective needs them."""
+    """Feature maps (B, C, h, w) of the generator by tap, where an objective needs them; the teacher's are detached."""
+
+    def shown(self, image: Tensor) -> Tensor:
+        """Return what a discriminator is shown of an image: itself, or the pair."""
+        return torch.cat((self.source, image), 1) if self.conditional else image
+
+
+NEEDS = {
+    "features": "feature maps of the teacher's generator",
+    "teacher_discriminator": "the teacher's discriminator",
+    "both_directions": "both directions of a translation",
+}
 
 
 class Objective(nn.Module):
     """Something a student is to match; subclass it, declare what it needs, and register it."""
 
     needs: frozenset[str] = frozenset()
-    """What must be there: "teacher_discriminator", "features", "both_directions"."""
+    """What must be there, of `NEEDS`."""
     weight = ""
     """The name of the option that weights it, `lambda_…`."""
     loss_names: tuple[str, ...] = ()
@@ -57,13 +69,20 @@ class Objective(nn.Module):
         """Tell whether the options let it do anything."""
         return getattr(opt, cls.weight) != 0
 
+    def build(self, student: dict[str, int], teacher: dict[str, int]) -> None:
+        """Make the adapters, for channels by tap; called once, before training, if it needs features."""
+
     def forward(self, student: Translation, teacher: Translation) -> dict[str, Tensor]:
         """Return weighted losses by name; only the student's image and features carry gradients."""
         raise NotImplementedError
 
-    def discriminator(self, judge: Callable[[Tensor], Tensor], student: Translation) -> Tensor | None:
-        """Return what the trained discriminator has to learn besides, or None; `judge` carries its gradients."""
-        return None
+    def discriminator(self, network: nn.Module, student: Translation, teacher: Translation) -> dict[str, Tensor]:
+        """Return what a discriminator in training has to learn besides, weighted losses by name; images are constants."""
+        return {}
+
+    def visuals(self) -> dict[str, Tensor]:
+        """Return pictures (B, C, H, W) in [-1, 1] of what the last step saw, by label."""
+        return {}
 
 
 class Perceptual(Objective):
@@ -136,16 +155,18 @@ class TeacherAdversarial(Objective):
     @classmethod
     def active(cls, opt: argparse.Namespace) -> bool:
         """A student without a discriminator has no adversarial loss."""
-        return super().active(opt) and opt.student_discriminator != "absent"
+        return super().active(opt) and getattr(opt, "student_discriminator", "frozen") != "absent"
 
     def forward(self, student: Translation, teacher: Translation) -> dict[str, Tensor]:
         """Return the generator's GAN loss on the student's image, through the teacher's discriminator."""
-        assert student.judge is not None
-        loss = self.criterionGAN(student.judge(student.image), True, for_discriminator=False)  # CRD (12)
+        assert student.discriminator is not None
+        prediction = student.discriminator(student.shown(student.image))
+        loss = self.criterionGAN(prediction, True, for_discriminator=False)  # CRD (12)
         return {"GAN": self.opt.lambda_adversarial * loss}
 
-    def discriminator(self, judge: Callable[[Tensor], Tensor], student: Translation) -> Tensor | None:
+    def discriminator(self, network: nn.Module, student: Translation, teacher: Translation) -> dict[str, Tensor]:
         """With a collaborative discriminator: the student's images are fakes too, within D's one half (DCD Eq. 7)."""
-        if self.opt.student_discriminator != "collaborative":
-            return None
-        return 0.5 * self.opt.lambda_adversarial * self.criterionGAN(judge(student.image.detach()), False)
+        if getattr(self.opt, "student_discriminator", "frozen") != "collaborative":
+            return {}
+        loss = self.criterionGAN(network(student.shown(student.image.detach())), False)
+        return {"fake_S": 0.5 * self.opt.lambda_adversarial * loss}

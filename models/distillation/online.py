@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from models.base_model import BaseModel, Direction, fit_or_explain, load_network
-from models.distillation.base import add_base_options
+from models.distillation.distiller import DistillModel, student_taps, teacher_taps
+from models.distillation.features import FeatureTaps
 from models.distillation.frozen import frozen, keep_statistics
-from models.distillation.objectives import Objective, Translation
+from models.distillation.objectives import Translation
 from models.networks import define_G
 from util.checkpoint import network_state
 from util.errors import UserError
@@ -23,21 +24,20 @@ from util.metrics.held_out import METRICS
 from util.plugin_manager import plugin_manager
 
 TEACHER, STUDENT, BOTH = "teacher", "student", "all"
+OFFERED = ("features", "teacher_discriminator")  # what an online teacher has for every objective
 
 
-class OnlineDistillModel(BaseModel):
+class OnlineDistillModel(DistillModel):
     """A student generator taught by a base model that is trained beside it; a method names the objectives.
 
     `joint`: every step trains both, the student last, on the teacher's image from before the teacher's update.
     `interleaved`: some epochs of the teacher alone, then as many of the student against the best teacher so far.
     """
 
-    objective_names: tuple[str, ...] = ()
-
     @classmethod
     def modify_commandline_options(cls, parser: Any, is_train: bool) -> Any:
-        """Add the flags of the base model, of the teacher, of the schedule and of the method's objectives."""
-        add_base_options(parser, is_train)
+        """Add the flags of the teacher and of the schedule."""
+        super().modify_commandline_options(parser, is_train)
         add = parser.add_argument
         add("--teacher_netG", default=None, help="generator of the teacher (default: that of the student)")
         add("--teacher_ngf", type=int, default=64, help="# of gen filters in the teacher's last conv layer")
@@ -55,8 +55,6 @@ class OnlineDistillModel(BaseModel):
             holdout_help = "interleaved: share of the training images kept for that, unless there is a val folder"
             add("--holdout", type=float, default=0.1, help=holdout_help)
             add("--inception_weights", default=None, help="pytorch-fid's Inception weights, for kid")
-            for name in cls.objective_names:
-                plugin_manager().get("objectives", name).modify_commandline_options(parser, is_train)
         return parser
 
     def __init__(self, opt: argparse.Namespace) -> None:
@@ -67,6 +65,7 @@ class OnlineDistillModel(BaseModel):
         self.netG = define_G(opt.input_nc, opt.output_nc, *generator).to(self.device)
         self.model_names = ["G"]
         self.visual_names = ["real_A", "fake_B"] + (["real_B"] if self.direction.conditional else [])
+        self.pictures: dict[str, Tensor] = {}
         self.teacher: BaseModel | None = None
         if self.isTrain:
             self._prepare_training(base, opt)
@@ -76,16 +75,10 @@ class OnlineDistillModel(BaseModel):
         self.netG_T: nn.Module = getattr(self.teacher, "net" + self.direction.netG)
         self.netD_T: nn.Module = getattr(self.teacher, "net" + self.direction.netD)
         self._prepare_discriminator(self.teacher, opt)
-        wanted = [plugin_manager().get("objectives", name) for name in self.objective_names]
-        # an objective of weight 0 is not even built: it might need a file of weights that nobody has
-        self.objectives: list[Objective] = [
-            objective(opt).to(self.device) for objective in wanted if objective.active(opt)
-        ]
+        why_not = "a teacher that is trained beside its student teaches one direction"
+        self.objectives = self.build_objectives(OFFERED, self.netG, self.netG_T, why_not)
         if not self.objectives:
             raise UserError("the student has nothing to learn: the weights of all its objectives are 0")
-        names = [name for objective in self.objectives for name in objective.loss_names]
-        if len(set(names)) < len(names):
-            raise ValueError(f"two objectives give a loss the same name, and one would be lost: {sorted(names)}")
         trained = [p for module in (self.netG, *self.objectives) for p in module.parameters() if p.requires_grad]
         self.optimizer_S = torch.optim.Adam(trained, lr=opt.lr, betas=(opt.beta1, 0.999))
         self.optimizers = [self.optimizer_S, *self.teacher.optimizers]
@@ -93,7 +86,17 @@ class OnlineDistillModel(BaseModel):
         self.turn, self.judging = (BOTH, False) if opt.schedule == "joint" else (TEACHER, False)
         self.best_G_T = copy.deepcopy(self.netG_T) if opt.schedule == "interleaved" else None
         self.best_score: float | None = None
+        self.tap(opt)
         self.visual_names.insert(2, "teacher_fake_B")
+
+    def tap(self, opt: argparse.Namespace) -> None:
+        """Read the generators' features, if an objective needs them."""
+        self.taps_S, self.taps_T, self.taps_best = None, None, None
+        if any("features" in objective.needs for objective in self.objectives):
+            self.taps_S = FeatureTaps(self.netG, student_taps(opt, self.netG))
+            self.taps_T = FeatureTaps(self.netG_T, teacher_taps(opt, self.netG_T))
+            if self.best_G_T is not None:
+                self.taps_best = FeatureTaps(self.best_G_T, self.taps_T.names)
 
     def _prepare_discriminator(self, teacher: BaseModel, opt: argparse.Namespace) -> None:
         """Start the judging D from a file, keep it as it is, or let it learn from the student's images, as asked."""
@@ -186,6 +189,9 @@ class OnlineDistillModel(BaseModel):
         """Run one step of whoever's turn it is."""
         assert self.teacher is not None
         self.losses = {}
+        for taps in (self.taps_S, self.taps_T, self.taps_best):
+            if taps:
+                taps.clear()
         if self.turn == TEACHER:
             if self.opt.student_discriminator == "collaborative":
                 self._look_at_student()
@@ -206,8 +212,9 @@ class OnlineDistillModel(BaseModel):
 
     def optimize_student(self) -> None:
         """Update the student, and nothing else, by the sum of its objectives."""
-        student = Translation(self.real_A, self.fake_B, self.real_B, self._judge)
-        teacher = Translation(self.real_A, self.teacher_fake_B, self.real_B, self._judge)
+        student, teacher = self.translations()
+        if self.taps_S and (taps_T := self.taps_best if self.turn == STUDENT else self.taps_T):
+            student.features, teacher.features = self.taps_S.take(), taps_T.take(detach=True)
         with frozen(self.netD_T):
             for objective in self.objectives:
                 self.losses |= objective(student, teacher)
@@ -215,15 +222,20 @@ class OnlineDistillModel(BaseModel):
         torch.stack(list(self.losses.values())).sum().backward()
         self.optimizer_S.step()
 
-    def _judge(self, image: Tensor) -> Tensor:
-        """Return what the teacher's discriminator says of translated images."""
-        return self.netD_T(torch.cat((self.real_A, image), 1) if self.direction.conditional else image)
+    def translations(self) -> tuple[Translation, Translation]:
+        """Return the student's and the teacher's view of the current images."""
+        images = (self.fake_B, self.teacher_fake_B)
+        views = [Translation(self.real_A, i, self.real_B, self.netD_T, self.direction.conditional) for i in images]
+        return views[0], views[1]
 
     def discriminator_term(self) -> Tensor:
         """Return what a collaborative discriminator learns from the student's images, within its own step."""
-        student = Translation(self.real_A, self.fake_B, self.real_B)
-        terms = [objective.discriminator(self._judge, student) for objective in self.objectives]
-        return sum((term for term in terms if term is not None), torch.zeros((), device=self.device))
+        assert self.teacher is not None
+        self.teacher_fake_B = getattr(self.teacher, self.direction.image).detach()
+        student, teacher = self.translations()
+        terms = [o.discriminator(self.netD_T, student, teacher) for o in self.objectives]
+        losses = [loss for term in terms for loss in term.values()]
+        return torch.stack(losses).sum() if losses else torch.zeros((), device=self.device)
 
     def _look_at_student(self) -> None:
         """Translate with the student without changing it."""
@@ -251,6 +263,12 @@ class OnlineDistillModel(BaseModel):
         if self.teacher is not None and self.turn == TEACHER:
             self._look_at_student()
             self.teacher_fake_B = getattr(self.teacher, self.direction.image).detach()
+        for objective in self.objectives if self.teacher is not None else []:
+            self.pictures |= objective.visuals()
+
+    def get_current_visuals(self) -> OrderedDict[str, Tensor]:
+        """Add the objectives' own pictures to the images."""
+        return OrderedDict(super().get_current_visuals() | self.pictures)
 
     def extra_state(self) -> dict[str, Any]:
         """Return the teacher's own extras, the objectives' adapters, the best teacher and whose turn it is."""

@@ -39,7 +39,7 @@ def image() -> torch.Tensor:
 
 @pytest.mark.parametrize("gan_mode", GENERATOR)
 def test_the_student_is_to_look_real(gan_mode: str, image: torch.Tensor) -> None:
-    student = Translation(image, image, image, judge=lambda x: x)
+    student = Translation(image, image, image, torch.nn.Identity())
     loss = objective(gan_mode)(student, student)["GAN"]
     assert float(loss.detach()) == pytest.approx(0.7 * sum(map(GENERATOR[gan_mode], FLAT)) / 4)
     loss.backward()
@@ -48,17 +48,19 @@ def test_the_student_is_to_look_real(gan_mode: str, image: torch.Tensor) -> None
 
 @pytest.mark.parametrize("gan_mode", FAKE)
 def test_a_collaborative_discriminator_learns_that_it_is_fake(gan_mode: str, image: torch.Tensor) -> None:
-    scale = torch.ones((), requires_grad=True)
-    term = objective(gan_mode, "collaborative").discriminator(lambda x: scale * x, Translation(image, image, image))
-    assert term is not None
+    network = torch.nn.Conv2d(1, 1, 1, bias=False)
+    torch.nn.init.ones_(network.weight)
+    view = Translation(image, image, image)
+    term = objective(gan_mode, "collaborative").discriminator(network, view, view)["fake_S"]
     assert float(term.detach()) == pytest.approx(0.5 * 0.7 * sum(map(FAKE[gan_mode], FLAT)) / 4)
     term.backward()
-    assert image.grad is None and scale.grad is not None  # D learns, the student does not
+    assert image.grad is None and network.weight.grad is not None  # D learns, the student does not
 
 
 @pytest.mark.parametrize("kind", ["frozen", "absent"])
 def test_no_other_discriminator_does(kind: str, image: torch.Tensor) -> None:
-    assert objective("lsgan", kind).discriminator(lambda x: x, Translation(image, image, image)) is None
+    view = Translation(image, image, image)
+    assert objective("lsgan", kind).discriminator(torch.nn.Identity(), view, view) == {}
 
 
 @pytest.mark.parametrize(

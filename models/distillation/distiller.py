@@ -1,0 +1,91 @@
+"""What every distilling model shares: a base model underneath, and a list of objectives on top."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from typing import Any
+
+from torch import nn
+
+from models.base_model import BaseModel
+from models.distillation.base import add_base_options
+from models.distillation.features import tap_channels
+from models.distillation.objectives import NEEDS, Objective
+from util.errors import UserError
+from util.plugin_manager import plugin_manager
+
+
+class DistillModel(BaseModel):
+    """Base class of both families; a method names its objectives."""
+
+    objective_names: tuple[str, ...] = ()
+
+    @classmethod
+    def modify_commandline_options(cls, parser: Any, is_train: bool) -> Any:
+        """Add the flags of the base model and of all objectives, the method's and those that were added."""
+        add_base_options(parser, is_train)
+        if is_train:
+            add_help = "registered objectives on top of the method's, comma-separated (see python -m plugins)"
+            parser.add_argument("--add_objectives", default="", help=add_help)
+            taps = "modules of the student's generator whose features are matched, comma-separated (default: by netG)"
+            parser.add_argument("--taps", default="", help=taps)
+            parser.add_argument("--teacher_taps", default="", help="the same of the teacher's (default: by its netG)")
+            for name in cls.all_objectives(parser.peek()):
+                plugin_manager().get("objectives", name).modify_commandline_options(parser, is_train)
+        return parser
+
+    @classmethod
+    def all_objectives(cls, opt: argparse.Namespace) -> list[str]:
+        """Return the names of the method's and of the added objectives, each once."""
+        added = [name for name in opt.add_objectives.split(",") if name]
+        return list(dict.fromkeys([*cls.objective_names, *added]))
+
+    def build_objectives(
+        self, has: Iterable[str], netG_S: nn.Module, netG_T: nn.Module | None, why_not: str
+    ) -> list[Objective]:
+        """Build the objectives of one translation; `has` is what the teacher offers, `why_not` why it lacks the rest."""
+        objectives = []
+        for name in self.all_objectives(self.opt):
+            kind = plugin_manager().get("objectives", name)
+            if not kind.active(self.opt):
+                continue  # not even built: it might need a file of weights that nobody has
+            missing = sorted(kind.needs - set(has))
+            if missing:
+                raise UserError(
+                    f"{name} needs {', '.join(NEEDS.get(need, need) for need in missing)}; {why_not}. "
+                    f"--{kind.weight} 0 leaves it out"
+                )
+            objective = kind(self.opt)
+            if "features" in kind.needs:
+                assert netG_T is not None
+                taps_S, taps_T = student_taps(self.opt, netG_S), teacher_taps(self.opt, netG_T)
+                if len(taps_S) != len(taps_T):
+                    raise UserError(
+                        f"the student has {len(taps_S)} taps ({', '.join(taps_S)}) and the teacher {len(taps_T)} "
+                        f"({', '.join(taps_T)}); name as many with --taps and --teacher_taps"
+                    )
+                channels = (
+                    tap_channels(netG_S, taps_S, self.opt.input_nc),
+                    tap_channels(netG_T, taps_T, self.opt.input_nc),
+                )
+                objective.build(*channels)
+            objectives.append(objective.to(self.device))
+        names = [name for objective in objectives for name in objective.loss_names]
+        if len(set(names)) < len(names):
+            raise ValueError(f"two objectives give a loss the same name, and one would be lost: {sorted(names)}")
+        return objectives
+
+
+def student_taps(opt: argparse.Namespace, netG: nn.Module) -> list[str]:
+    """Return the modules to tap in the student's generator."""
+    return _names(opt.taps) or list(netG.taps)  # type: ignore[arg-type]
+
+
+def teacher_taps(opt: argparse.Namespace, netG: nn.Module) -> list[str]:
+    """Return the modules to tap in the teacher's generator."""
+    return _names(opt.teacher_taps) or list(netG.taps)  # type: ignore[arg-type]
+
+
+def _names(text: str) -> list[str]:
+    return [name for name in text.split(",") if name]
