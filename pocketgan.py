@@ -2,7 +2,9 @@
 
 from models.base_model import BaseModel, Direction
 from models.distillation import losses
+from models.distillation.features import discriminator_features
 from models.distillation.objectives import Objective, Translation
+from models.distillation.offline import OfflineDistillModel
 from models.distillation.online import OnlineDistillModel
 from models.networks import GANLoss, define_D, define_G
 from util.errors import UserError
@@ -13,11 +15,13 @@ __all__ = [
     "Direction",
     "GANLoss",
     "Objective",
+    "OfflineDistillModel",
     "OnlineDistillModel",
     "Translation",
     "UserError",
     "define_D",
     "define_G",
+    "discriminator_features",
     "hookimpl",
     "losses",
 ]

@@ -54,6 +54,7 @@ class BaseModel(ABC):
         self.schedulers: list[Any] = []
         self.image_paths: list[str] = []
         self.metric: float = 0.0  # used for learning rate policy 'plateau'
+        self.generator_terms: list[Callable[[], Tensor]] = []  # what the generators learn besides, in their own step
         self.discriminator_terms: dict[str, Callable[[], Tensor]] = {}  # per netD: what else it learns in its step
         if opt.isTrain:
             check_depth(opt)

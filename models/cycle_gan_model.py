@@ -101,6 +101,8 @@ class CycleGANModel(BaseModel):
         self.loss_cycle_B = self.criterionCycle(self.rec_B, self.real_B) * opt.lambda_B
         gan, cycle = self.loss_G_A + self.loss_G_B, self.loss_cycle_A + self.loss_cycle_B
         self.loss_G = gan + cycle + self.loss_idt_A + self.loss_idt_B
+        for term in self.generator_terms:
+            self.loss_G = self.loss_G + term()
         self.loss_G.backward()
 
     def backward_D(self, name: str) -> None:

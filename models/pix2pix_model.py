@@ -75,6 +75,8 @@ class Pix2PixModel(BaseModel):
         self.loss_G_GAN = self.criterionGAN(prediction, True, for_discriminator=False)
         self.loss_G_L1 = self.criterionL1(self.fake_B, self.real_B) * self.opt.lambda_L1
         self.loss_G = self.loss_G_GAN + self.loss_G_L1
+        for term in self.generator_terms:
+            self.loss_G = self.loss_G + term()
         self.loss_G.backward()
 
     def optimize_parameters(self) -> None:

@@ -33,6 +33,9 @@ class Translation:
     features: dict[str, Tensor] = field(default_factory=dict)
     """Feature maps (B, C, h, w) of the generator by tap, where an objective needs them; the teacher's are detached."""
 
+    mask: Tensor | None = None
+    """(B, 1, H, W) user-given masks of the input in [0, 1], where there are some."""
+
     def shown(self, image: Tensor) -> Tensor:
         """Return what a discriminator is shown of an image: itself, or the pair."""
         return torch.cat((self.source, image), 1) if self.conditional else image
