@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from PIL import Image, ImageDraw
 
 from datasets.make_toy import make_toy
 from models.networks import define_G
+from scripts.run_report import draw_grid
 from scripts.visdom_server import start_visdom, stop_visdom
 from util.checkpoint import load_weights
 from util.errors import UserError, for_people
@@ -147,16 +147,7 @@ def save_picture(path: Path, dataroot: str, pages: dict[str, Path], count: int =
         "student": [pages["student"] / "images" / f"{stem}_fake.png" for stem in stems],
         "truth": [Path(dataroot) / "testB" / f"{stem}.png" for stem in stems],
     }
-    side, label = SIZE * scale, 60
-    sheet = Image.new("RGB", (label + (side + 4) * count, (side + 4) * len(rows)), "white")
-    draw = ImageDraw.Draw(sheet)
-    for y, (name, files) in enumerate(rows.items()):
-        draw.text((4, y * (side + 4) + side // 2 - 6), name, fill="black")
-        for x, file in enumerate(files):
-            picture = Image.open(file).convert("RGB").resize((side, side), Image.Resampling.NEAREST)
-            sheet.paste(picture, (label + x * (side + 4), y * (side + 4)))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(path, optimize=True)
+    draw_grid(rows, path, SIZE * scale)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ TINY: dict[str, str] = {
     "perceptual_weights": "random",
     "patch_size": "8",
 }
+BASE = ("gpu_ids", "seed", "netG", "ndf", "crop_size", "load_size")  # those of them that build a base model
 
 
 @pytest.fixture(scope="session")
@@ -38,15 +39,33 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {name: root / name for name in ("cycle_gan", "pix2pix")}
 
 
+@pytest.fixture(scope="session")
+def teachers(toy: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Save untrained base models of twice the students' width, as teachers to load."""
+    from models import create_model
+    from options.train_options import TrainOptions
+
+    root = tmp_path_factory.mktemp("teachers")
+    for base, data in toy.items():
+        words = [word for name, value in TINY.items() for word in (f"--{name}", value) if name in BASE]
+        where = ["--model", base, "--dataroot", str(data), "--checkpoints_dir", str(root), "--name", base]
+        model = create_model(TrainOptions().parse([*words, *where, "--ngf", TINY["teacher_ngf"]]))
+        model.save_networks("latest")
+    return {base: root / base for base in toy}
+
+
 @pytest.fixture
-def flags(toy: dict[str, Path], tmp_path: Path) -> Callable[..., list[str]]:
+def flags(toy: dict[str, Path], teachers: dict[str, Path], tmp_path: Path) -> Callable[..., list[str]]:
     """Return what writes a training's command line: `flags("crd", "cycle_gan", lr=0.1, no_html=True)`."""
     from options.train_options import TrainOptions
 
     def write(model: str, data: str, **options: Any) -> list[str]:
         parser, _ = TrainOptions().gather_options(["--model", model, "--dataroot", str(toy[data])])
         known = {action.dest for action in parser._actions}
-        chosen: dict[str, Any] = {name: value for name, value in TINY.items() if name in known} | options
+        chosen: dict[str, Any] = {name: value for name, value in TINY.items() if name in known}
+        if "teacher" in known:
+            chosen["teacher"] = teachers[data]
+        chosen |= options
         words = ["--model", model, "--dataroot", str(toy[data]), "--checkpoints_dir", str(tmp_path / "checkpoints")]
         for name, value in chosen.items():
             words += [f"--{name}"] if value is True else [f"--{name}", str(value)]
