@@ -17,6 +17,7 @@ from options.base_options import refuse_to_overwrite, save_options
 from options.train_options import TrainOptions
 from util.errors import for_people
 from util.finite import FiniteWatch
+from util.health import Health
 from util.metrics.held_out import HeldOut, choose_metric
 from util.plugin_manager import plugin_manager
 from util.progress import Progress
@@ -65,7 +66,7 @@ def train(
     last_epoch = opt.n_epochs + opt.n_epochs_decay
     if place.epoch > last_epoch:
         print(f"nothing is left to train: epoch {last_epoch} is the last; a larger --n_epochs goes on")
-    watch, clock = FiniteWatch(), Stopwatch()
+    watch, clock, health = FiniteWatch(), Stopwatch(), Health(progress.say)
 
     def save(name: int | str) -> None:
         watch.settle()  # a step that was not checked is never saved
@@ -87,18 +88,21 @@ def train(
                 model.set_input(data)
                 model.optimize_parameters()
                 clock.stop()
-                place.stepped(len(model.get_image_paths()))
+                place.stepped(len(model.get_image_paths()), clock.data + clock.step)
                 watch.observe(place.steps, model.current_losses(), model.get_image_paths())
                 if place.due(opt.display_freq) or place.steps == 1:
                     model.compute_visuals()
                     save_page = place.due(opt.update_html_freq)
-                    visualizer.display_current_results(model.get_current_visuals(), epoch, save_page)
+                    visuals = model.get_current_visuals()
+                    visualizer.display_current_results(visuals, epoch, save_page)
+                    health.look(visuals)
                 if place.due(opt.print_freq):
                     losses = model.get_current_losses()
                     times = clock.step / opt.batch_size, clock.data
                     visualizer.print_current_losses(epoch, place.epoch_iter, losses, *times)
                     fraction = (place.turn + place.position / len(dataset)) / len(turns)
                     visualizer.plot_current_losses(epoch, fraction, losses)
+                    health.listen(losses)
                 if place.due(opt.save_latest_freq):
                     progress.say(f"saving the latest model (epoch {epoch}, total_iters {place.total_iters})")
                     save(f"iter_{place.total_iters}" if opt.save_by_iter else "latest")

@@ -20,9 +20,11 @@ class Place:
     total_iters: int = 0  # images seen in all
     steps: int = 0
     step_images: int = 0  # images of the last step
+    seconds: float = 0.0  # spent in steps and in waiting for their data, over all interruptions
 
-    def stepped(self, images: int) -> None:
+    def stepped(self, images: int, seconds: float = 0.0) -> None:
         """Count one step over `images` images."""
+        self.seconds += seconds
         self.steps += 1
         self.position += images
         self.epoch_iter += images
@@ -41,12 +43,12 @@ class Place:
         """Tell whether the last step reached a multiple of `frequency` images (with any batch size)."""
         return frequency > 0 and self.total_iters // frequency > (self.total_iters - self.step_images) // frequency
 
-    def state_dict(self) -> dict[str, int]:
+    def state_dict(self) -> dict[str, float]:
         """Return the place in plain types."""
         return asdict(self)
 
     @classmethod
-    def from_state(cls, state: dict[str, int]) -> Place:
+    def from_state(cls, state: dict[str, Any]) -> Place:
         """Return the place that `state_dict` described."""
         return cls(**{field.name: state[field.name] for field in fields(cls)})
 

@@ -1,0 +1,218 @@
+"""`python -m scripts.toy_study`: the methods against the student alone, on the toy set, where the truth is known.
+
+Same student network, same number of student steps, several seeds; the teacher's steps and the seconds stand in columns of
+their own, and "student alone, same seconds" is a second baseline. Every result is a JSON line; a call goes on where the last
+one stopped, and `--report` writes the page from the lines alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from datasets.make_toy import make_toy
+from scripts.benchmark import commit
+from util.checkpoint import load_checkpoint
+from util.errors import UserError, for_people
+from util.files import write_text
+from util.metrics.masked import masked_error
+
+# Two-sided 5 % points of Student's t by degrees of freedom: what a difference of two means has to exceed.
+T_95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 8: 2.306, 10: 2.228, 18: 2.101}
+ALONE, SAME_SECONDS, TEACHER = "student alone", "student alone, same seconds", "teacher"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: a model with its flags."""
+
+    model: str
+    flags: tuple[str, ...] = ()
+    needs_teacher: bool = False
+
+
+ONLINE = (
+    "--schedule",
+    "joint",
+    "--perceptual",
+    "squeezenet",
+    "--perceptual_weights",
+    "random",
+    "--feature_layers",
+    "all",
+)
+ROWS = {
+    ALONE: Row("cycle_gan"),
+    "reko": Row("reko", ("--regions", "16"), needs_teacher=True),
+    "portable": Row("portable", needs_teacher=True),
+    "dcd": Row("dcd", (*ONLINE, "--lambda_feature", "50")),
+    "crd": Row("crd", (*ONLINE, "--lambda_feature", "50", "--patch_size", "8")),
+    "reko on crd": Row(
+        "crd",
+        (
+            *ONLINE,
+            "--lambda_feature",
+            "50",
+            "--patch_size",
+            "8",
+            "--add_objectives",
+            "region_contrast",
+            "--regions",
+            "16",
+        ),
+    ),
+}
+
+
+@for_people
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run what is missing, or write the report."""
+    parser = argparse.ArgumentParser(prog="python -m scripts.toy_study", description=__doc__)
+    parser.add_argument("--root", default="checkpoints/toy_study", help="where runs and the toy set are kept")
+    parser.add_argument("--lines", default="docs/results/toy_study.jsonl", help="where results are appended")
+    parser.add_argument("--page", default="docs/results/toy_study.md", help="the report")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=10, help="of the student; half of them with a falling rate")
+    parser.add_argument("--teacher_epochs", type=int, default=12, help="of the teachers that are trained beforehand")
+    parser.add_argument("--train", type=int, default=200, help="toy images per domain")
+    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--ngf", type=int, default=4)
+    parser.add_argument("--teacher_ngf", type=int, default=16)
+    parser.add_argument("--rows", default=",".join(ROWS), help="which rows, comma-separated")
+    parser.add_argument("--report", action="store_true", help="only write the report from the lines there are")
+    opt = parser.parse_args(argv)
+    if not opt.report:
+        run_all(opt)
+    write_text(opt.page, report(read_lines(Path(opt.lines))))
+    print(f"{opt.page} is written")
+
+
+def run_all(opt: argparse.Namespace) -> None:
+    """Run every row and seed that has no line yet."""
+    unknown = [name for name in opt.rows.split(",") if name not in ROWS]
+    if unknown:
+        raise UserError(f"--rows {opt.rows}: '{unknown[0]}' is none of {', '.join(ROWS)}")
+    print(make_toy(Path(opt.root) / "toy", size=opt.size, train=opt.train, test=20))
+    for seed in range(opt.seeds):
+        teacher = f"teacher_seed{seed}"
+        rows = {name: ROWS[name] for name in opt.rows.split(",")}
+        if any(row.needs_teacher for row in rows.values()):
+            run(opt, TEACHER, Row("cycle_gan"), seed, opt.teacher_epochs, opt.teacher_ngf, teacher)
+        for name, row in rows.items():
+            flags = (*row.flags, "--teacher", teacher) if row.needs_teacher else row.flags
+            if row.model != "cycle_gan" and not row.needs_teacher:
+                flags = (*flags, "--teacher_ngf", str(opt.teacher_ngf))
+            run(opt, name, Row(row.model, flags), seed, opt.epochs, opt.ngf)
+        if ALONE in rows and len(rows) > 1:
+            lines = [line for line in read_lines(Path(opt.lines)) if line["seed"] == seed]
+            seconds = {line["row"]: line["seconds"] for line in lines}
+            longest = max(value for name, value in seconds.items() if name in rows)
+            epochs = max(1, round(opt.epochs * longest / seconds[ALONE]))
+            run(opt, SAME_SECONDS, ROWS[ALONE], seed, epochs, opt.ngf)
+
+
+def run(opt: argparse.Namespace, name: str, row: Row, seed: int, epochs: int, ngf: int, folder: str = "") -> None:
+    """Train and test one row with one seed, unless its line is there already; an interrupted run goes on."""
+    folder = folder or f"{name.replace(' ', '_').replace(',', '')}_seed{seed}"
+    if any(line["row"] == name and line["seed"] == seed for line in read_lines(Path(opt.lines))):
+        return
+    where = ["--checkpoints_dir", opt.root, "--name", folder]
+    saved = Path(opt.root) / folder / "latest_state.pth"
+    size = [str(opt.size)]
+    decay = epochs // 2
+    words = [
+        "train.py", *where, "--model", row.model, "--dataroot", f"{opt.root}/toy", "--netG", "resnet_6blocks",
+        "--ngf", str(ngf), "--netD", "n_layers", "--n_layers_D", "2", "--ndf", "32", "--load_size", *size,
+        "--crop_size", *size, "--lr", "0.0004", "--n_epochs", str(epochs - decay), "--n_epochs_decay", str(decay),
+        "--save_epoch_freq", "1", "--display_id", "0", "--num_threads", "0", "--seed", str(seed), *row.flags,
+    ]  # fmt: skip
+    call(["train.py", "--continue_train", *where] if saved.is_file() else words)
+    seconds = load_checkpoint(saved)["progress"]["place"]["seconds"]
+    suffix = ["--model_suffix", "_A"] if (Path(opt.root) / folder / "latest_net_G_A.pth").is_file() else []
+    results = Path(opt.root) / "results"
+    call(["test.py", *where, "--model", "test", "--dataroot", f"{opt.root}/toy/testA", "--results_dir", str(results),
+          "--crop_size", *size, *suffix])  # fmt: skip
+    inside, outside = masked_error(triples(opt, results / folder / "test_latest" / "images"))
+    online = row.model != "cycle_gan" and "--teacher" not in row.flags
+    line = {
+        "row": name, "seed": seed, "inside": inside, "outside": outside, "seconds": seconds,
+        "student_steps": epochs * opt.train, "teacher_steps": epochs * opt.train if online else 0,
+        "ngf": ngf, "size": opt.size, "test_images": 20, "network_mode": "train", "commit": commit(),
+        "command": " ".join(words),
+    }  # fmt: skip
+    if "--teacher" in row.flags:
+        line["teacher_steps"] = opt.teacher_epochs * opt.train
+    Path(opt.lines).parent.mkdir(parents=True, exist_ok=True)
+    with Path(opt.lines).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def call(words: list[str]) -> None:
+    """Run a program on one thread, quietly; its output is shown when it fails."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, *words], env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise UserError(f"python {' '.join(words)} ended with exit code {done.returncode}: {done.stderr[-600:]}")
+
+
+def triples(opt: argparse.Namespace, images: Path) -> list[tuple[Path, Path, Path]]:
+    """Return (image, ground truth, mask) of every test image."""
+    toy = Path(opt.root) / "toy"
+    truths = sorted((toy / "testB").glob("*.png"))
+    return [(images / f"{truth.stem}_fake.png", truth, toy / "masks" / "testA" / truth.name) for truth in truths]
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Read the results there are."""
+    return [json.loads(line) for line in path.read_text().splitlines() if line] if path.is_file() else []
+
+
+def report(lines: list[dict[str, Any]]) -> str:
+    """Return the page: a row per method with mean and spread, and the smallest difference the study can see."""
+    names = list(dict.fromkeys(line["row"] for line in lines))
+    groups = {name: [line for line in lines if line["row"] == name] for name in names}
+    text = ["# Toy study", "", "Written by `python -m scripts.toy_study --report` from toy_study.jsonl.", ""]
+    text += [
+        "| | error inside | outside | student steps | teacher steps | seconds | seeds |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, group in groups.items():
+        cells = [mean_and_spread([line[key] for line in group]) for key in ("inside", "outside")]
+        seconds = statistics.mean(line["seconds"] for line in group)
+        steps = f"{group[0]['student_steps']} | {group[0]['teacher_steps']}"
+        text.append(f"| {name} | {' | '.join(cells)} | {steps} | {seconds:.0f} | {len(group)} |")
+    smallest = smallest_difference([[line["inside"] for line in group] for group in groups.values()])
+    if smallest:
+        text += ["", f"Differences inside below {smallest:.3f} can't be told from chance here (5 %, pooled over rows)."]
+    text += ["", "Errors are mean absolute differences to the truth, of a range of 2, inside and outside the objects."]
+    return "\n".join(text) + "\n"
+
+
+def mean_and_spread(values: list[float]) -> str:
+    """Write mean and standard deviation."""
+    spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.3f}{spread}"
+
+
+def smallest_difference(groups: list[list[float]]) -> float | None:
+    """Return the difference of two rows' means that chance exceeds in 5 % of the cases, from the pooled variance."""
+    groups = [group for group in groups if len(group) > 1]
+    degrees = sum(len(group) - 1 for group in groups)
+    if not degrees:
+        return None
+    pooled = sum(statistics.variance(group) * (len(group) - 1) for group in groups) / degrees
+    t = T_95[max((d for d in T_95 if d <= degrees), default=1)]
+    return t * math.sqrt(pooled * 2 / min(len(group) for group in groups))
+
+
+if __name__ == "__main__":
+    main()
