@@ -12,6 +12,7 @@ from pathlib import Path
 
 from data.aligned_dataset import AlignedDataset
 from data.base_dataset import BaseDataset
+from data.companions import KINDS, own_folder, source_side
 from data.loader import Loader
 from data.single_dataset import SingleDataset
 from data.summary import summarise
@@ -43,6 +44,11 @@ def held_out_dataset(opt: Namespace) -> Loader:
     opt.num_threads, opt.serial_batches, opt.no_flip, opt.split = 0, True, True, "holdout"
     if has_validation(opt):
         opt.phase, opt.split, opt.holdout = "val", "train", 0.0
+        source = "val" + (source_side(opt) if opt.dataset_mode == "unaligned" else "")
+        for option in KINDS:  # the companions of the training images are none of these, and scores do without
+            folder = getattr(opt, option, None)
+            if folder and not own_folder(folder, source):
+                setattr(opt, option, None)
         if "crop" in opt.preprocess:
             opt.preprocess, opt.load_size = "resize_and_crop", opt.crop_size
     return create_dataset(opt)

@@ -6,7 +6,8 @@ import random
 from argparse import Namespace
 from typing import Any
 
-from data.base_dataset import BaseDataset, get_transform
+from data.base_dataset import BaseDataset, get_params, get_transform
+from data.companions import Companions
 from data.image_folder import open_image
 
 
@@ -17,18 +18,22 @@ class UnalignedDataset(BaseDataset):
         super().__init__(opt)
         self.A_paths = self.images_in(opt.phase + "A")
         self.B_paths = self.images_in(opt.phase + "B")
-        grey_A, grey_B = self.grayscale_sides()
-        self.transform_A = get_transform(self.opt, grayscale=grey_A)
-        self.transform_B = get_transform(self.opt, grayscale=grey_B)
+        self.grey = dict(zip("AB", self.grayscale_sides(), strict=True))
+        sides = zip("AB", self.folders, strict=True)
+        self.companions = {side: Companions(self.opt, side, images) for side, images in sides}
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """Return {'A', 'B', 'A_paths', 'B_paths'}."""
+        """Return {'A', 'B', 'A_paths', 'B_paths'}, and the companions that the options ask for."""
         index_B = index if self.opt.serial_batches else random.randrange(len(self.B_paths))
         A_path = self.A_paths[index % len(self.A_paths)]
         B_path = self.B_paths[index_B % len(self.B_paths)]
-        A = self.transform_A(open_image(A_path))
-        B = self.transform_B(open_image(B_path))
-        return {"A": A, "B": B, "A_paths": A_path, "B_paths": B_path}
+        return self._read("A", A_path) | self._read("B", B_path)
+
+    def _read(self, side: str, path: str) -> dict[str, Any]:
+        image = open_image(path)
+        params = get_params(self.opt, image.size)
+        transform = get_transform(self.opt, params, grayscale=self.grey[side])
+        return {side: transform(image), f"{side}_paths": path} | self.companions[side].read(path, params)
 
     def __len__(self) -> int:
         """Return the length of the longer side; the shorter one comes round again."""

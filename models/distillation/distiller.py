@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from models.base_model import BaseModel
 from models.distillation.base import add_base_options
@@ -31,6 +31,8 @@ class DistillModel(BaseModel):
             taps = "modules of the student's generator whose features are matched, comma-separated (default: by netG)"
             parser.add_argument("--taps", default="", help=taps)
             parser.add_argument("--teacher_taps", default="", help="the same of the teacher's (default: by its netG)")
+            masks = "folder of masks, white where it counts, by the images' names: for objectives that look at regions"
+            parser.add_argument("--masks", default=None, help=masks)
             for name in cls.all_objectives(parser.peek()):
                 plugin_manager().get("objectives", name).modify_commandline_options(parser, is_train)
         return parser
@@ -54,7 +56,7 @@ class DistillModel(BaseModel):
             if missing:
                 raise UserError(
                     f"{name} needs {', '.join(NEEDS.get(need, need) for need in missing)}; {why_not}. "
-                    f"--{kind.weight} 0 leaves it out"
+                    f"--{kind.weight} 0 leaves it out{self.others_with(has, ', and ')}"
                 )
             objective = kind(self.opt)
             if "features" in kind.needs:
@@ -75,6 +77,32 @@ class DistillModel(BaseModel):
         if len(set(names)) < len(names):
             raise ValueError(f"two objectives give a loss the same name, and one would be lost: {sorted(names)}")
         return objectives
+
+    def others_with(self, has: Iterable[str], start: str) -> str:
+        """Return, after `start`, which methods of this family need no more than what a teacher has; "" if none does."""
+        family = next(kind for kind in type(self).__mro__ if DistillModel in kind.__bases__)
+        manager = plugin_manager()
+        objectives = {name: manager.get("objectives", name) for name in manager.names("objectives")}
+        enough = {name for name, objective in objectives.items() if objective.needs <= set(has)}
+        methods = {name: manager.get("models", name) for name in manager.names("models")}
+        able = [
+            name
+            for name, method in methods.items()
+            if issubclass(method, family) and enough.issuperset(method.objective_names)
+        ]
+        return f"{start}--model {' or '.join(able)} does without" if able else ""
+
+    def companions(self, input: Mapping[str, Any], kind: str, option: str) -> dict[str, Tensor]:
+        """Return a batch's masks ("mask") or the teacher's images ("teacher"), by the source that they belong to."""
+        directions = plugin_manager().get("models", self.opt.base).directions
+        sides = "AB" if self.opt.direction == "AtoB" else "BA"
+        keys = {direction.source: f"{side}_{kind}" for direction, side in zip(directions, sides, strict=False)}
+        found = {source: input[key].to(self.device, non_blocking=True) for source, key in keys.items() if key in input}
+        if getattr(self.opt, option, None) and directions[0].source not in found:
+            raise UserError(
+                f"--{option}: --dataset_mode {self.opt.dataset_mode} hands over no such files; unaligned and aligned do"
+            )
+        return found
 
 
 def student_taps(opt: argparse.Namespace, netG: nn.Module) -> list[str]:

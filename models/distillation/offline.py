@@ -14,9 +14,12 @@ from torch import Tensor, nn
 from models.base_model import BaseModel, Direction
 from models.distillation.distiller import DistillModel, student_taps, teacher_taps
 from models.distillation.features import FeatureTaps
-from models.distillation.objectives import Objective, Translation
-from models.distillation.teacher import Teacher, load_teachers, teacher_architecture
+from models.distillation.objectives import NEEDS, Objective, Translation
+from models.distillation.teacher import Teacher, load_teachers, refuse_narrower, teacher_architecture
 from util.plugin_manager import plugin_manager
+
+LIKE_TEACHER = ("netG", "norm", "netD", "n_layers_D", "ndf")  # a student is a narrower teacher with as good a judge
+IMAGES_ONLY = "an images-only teacher has none"
 
 
 class Distilled:
@@ -45,11 +48,12 @@ class OfflineDistillModel(DistillModel):
             add("--teacher", default=None, help="experiment in checkpoints_dir that trained the teacher, or a G's file")
             add("--teacher_epoch", default="latest", help="which epoch of the teacher to load")
             add("--teacher_eval", action="store_true", help="running statistics in the teacher's batch norms")
+            images = "instead of --teacher: a folder of translations of the source images, by the images' names"
+            add("--teacher_images", default=None, help=images)
             options = parser.peek()
             first = plugin_manager().get("models", options.base).directions[0].netG
             architecture = teacher_architecture(options, first)
-            # the student is a narrower teacher, unless the user says otherwise
-            parser.set_defaults(**{name: architecture[name] for name in ("netG", "norm") if name in architecture})
+            parser.set_defaults(**{name: architecture[name] for name in LIKE_TEACHER if name in architecture})
         return parser
 
     def __init__(self, opt: argparse.Namespace) -> None:
@@ -59,6 +63,7 @@ class OfflineDistillModel(DistillModel):
         self.optimizers = self.student.optimizers
         self.losses: dict[str, Tensor] = {}
         self.distilled: list[Distilled] = []
+        self.masks: dict[str, Tensor] = {}
         self.notes: list[str] = []
         if self.isTrain:
             self._prepare_training(opt)
@@ -66,23 +71,28 @@ class OfflineDistillModel(DistillModel):
     def _prepare_training(self, opt: argparse.Namespace) -> None:
         directions = self.student.directions
         teachers = load_teachers(opt, directions, self.device)
-        has = ["features"] + (["both_directions"] if len(teachers) == len(directions) == 2 else [])
+        has = ["student_discriminator"] + (["both_directions"] if len(teachers) == len(directions) == 2 else [])
         for direction in directions:
             teacher = teachers.get(direction.netG)
             if teacher is None:
-                self.notes.append(f"the teacher has no {direction.netG}: that direction learns without a teacher")
+                without = self.others_with(NEEDS.keys() - {"both_directions"}, "; ")
+                self.notes.append(f"the teacher has no {direction.netG}: that direction learns alone{without}")
                 continue
-            offers = has + (["teacher_discriminator"] if teacher.netD is not None else [])
+            networks = {"features": teacher.netG, "teacher_discriminator": teacher.netD}
+            offers = has + [name for name, network in networks.items() if network is not None]
             netG_S = getattr(self.student, "net" + direction.netG)
-            why_not = f"{opt.teacher} has it not ({teacher.words})"
+            refuse_narrower(opt, teacher, netG_S)
+            why_not = f"{opt.teacher} has it not ({teacher.words})" if teacher.netG else IMAGES_ONLY
             objectives = self.build_objectives(offers, netG_S, teacher.netG, why_not)
             one = Distilled(direction, teacher, objectives, direction.netG[1:])
-            if any("features" in objective.needs for objective in objectives):
+            if teacher.netG is not None and any("features" in objective.needs for objective in objectives):
                 one.taps_S = FeatureTaps(netG_S, student_taps(opt, netG_S))
                 one.taps_T = FeatureTaps(teacher.netG, teacher_taps(opt, teacher.netG))
             self.distilled.append(one)
             self.student.discriminator_terms[direction.netD] = partial(self.discriminator_term, one)
             self.notes.append(teacher.words)
+            if teacher.netG is not None and teacher.netD is None:
+                self.notes[-1] += self.others_with(NEEDS.keys() - {"teacher_discriminator"}, "; ")
         self.student.generator_terms.append(self.generator_term)
         adapters = [p for one in self.distilled for o in one.objectives for p in o.parameters() if p.requires_grad]
         if adapters:  # trained with the student, by the student's optimizer
@@ -98,6 +108,11 @@ class OfflineDistillModel(DistillModel):
         """Take a batch; the student does it, since it knows the direction."""
         self.student.set_input(input)
         self.image_paths = self.student.image_paths
+        self.masks = self.companions(input, "mask", "masks")
+        images = self.companions(input, "teacher", "teacher_images")
+        for one in self.distilled:
+            if one.teacher.netG is None:
+                one.image_T = images[one.direction.source]
 
     def forward(self) -> None:
         """Translate with the student."""
@@ -109,8 +124,9 @@ class OfflineDistillModel(DistillModel):
         for one in self.distilled:
             for taps in (one.taps_S, one.taps_T):
                 if taps:
-                    taps.clear()
-            one.image_T = one.teacher.translate(getattr(self.student, one.direction.source))
+                    taps.clear(getattr(self.student, one.direction.source))
+            if one.teacher.netG is not None:
+                one.image_T = one.teacher.translate(getattr(self.student, one.direction.source))
             one.features_T = one.taps_T.take(detach=True) if one.taps_T else {}
         self.student.optimize_parameters()
 
@@ -120,6 +136,7 @@ class OfflineDistillModel(DistillModel):
         source, target = getattr(self.student, names.source), getattr(self.student, names.target)
         images = (getattr(self.student, names.image), one.image_T)
         student, teacher = (Translation(source, i, target, one.teacher.netD, names.conditional) for i in images)
+        student.mask = teacher.mask = self.masks.get(names.source)
         teacher.features = one.features_T
         return student, teacher
 

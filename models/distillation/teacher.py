@@ -1,9 +1,9 @@
-"""A pre-trained teacher: found by its experiment's name or its file, rebuilt from its weights alone, never changed."""
+"""A teacher that never changes: a pre-trained GAN, rebuilt from its weights alone, or images made beforehand."""
 
 from __future__ import annotations
 
 import argparse
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,24 +13,27 @@ from torch import Tensor, nn
 
 from models.base_model import Direction, fit_or_explain
 from models.distillation.frozen import frozen, keep_statistics
+from models.distillation.teacher_files import TeacherFiles
 from models.networks import define_D, define_G
 from models.recognise import recognise_discriminator, recognise_generator
 from util.checkpoint import StateDict, load_weights
-from util.errors import UserError, nearest
+from util.errors import UserError
 
 
 @dataclass
 class Teacher:
-    """One direction of a pre-trained GAN."""
+    """One direction of a teacher."""
 
-    netG: nn.Module
+    netG: nn.Module | None
+    """None where the data loader hands over the translations."""
     netD: nn.Module | None
     words: str
-    """Where its networks come from and what they are."""
+    """Where its networks or images come from, and what they are."""
 
     @torch.no_grad()
     def translate(self, images: Tensor) -> Tensor:
         """Translate (B, C, H, W) images in [-1, 1]."""
+        assert self.netG is not None
         with frozen(self.netG):
             return self.netG(images)
 
@@ -38,103 +41,113 @@ class Teacher:
 def load_teachers(
     opt: argparse.Namespace, directions: tuple[Direction, ...], device: torch.device
 ) -> dict[str, Teacher]:
-    """Return the teachers that `--teacher` has, by the netG of the direction; at least the first direction's."""
-    path = find(opt)
-    swapped = path.is_dir() and _trained_the_other_way(path, opt)
+    """Return the teachers that there are, by the netG of the direction; at least the first direction's."""
+    first = directions[0].netG
+    if opt.teacher_images:
+        if opt.teacher:
+            raise UserError(
+                f"--teacher {opt.teacher} and --teacher_images {opt.teacher_images} are two teachers; leave one out"
+            )
+        return {first: Teacher(None, None, f"teacher of {first}: the images in {opt.teacher_images}, without networks")}
+    files = TeacherFiles(opt)
     teachers: dict[str, Teacher] = {}
     for direction in directions:
-        file_G = _file(path, "G", direction.netG, opt, swapped)
-        if file_G is None:
-            continue
-        weights = load_weights(file_G)
-        netG, words = build_generator(weights, file_G)
-        file_D = _file(path, "D", direction.netD, opt, swapped) if path.is_dir() else None
-        netD = build_discriminator(load_weights(file_D), file_D).to(device) if file_D else None
-        netG = netG.to(device)
-        for network in (netG, netD):
-            if network is not None:
-                network.requires_grad_(False).train(not opt.teacher_eval)
-                keep_statistics(network)
-        words = f"teacher of {direction.netG}: {file_G} ({words})" + ("" if netD else ", without its discriminator")
-        teachers[direction.netG] = Teacher(netG, netD, words + (", trained the other way round" if swapped else ""))
-    first = directions[0].netG
+        file_G = files.generator(direction.netG)
+        if file_G is not None:
+            teachers[direction.netG] = _load(opt, files, file_G, direction, device)
     if first not in teachers:
-        wanted = f"{opt.epoch}_net_{first}.pth or {opt.epoch}_net_G.pth"
-        raise UserError(f"--teacher {opt.teacher}: {path} holds neither {wanted}; {_contents(path)}")
+        raise files.none_for(first)
     return teachers
 
 
 def teacher_architecture(opt: argparse.Namespace, first: str) -> dict[str, Any]:
-    """Return the options that build the teacher's generator, from its weights; {} as long as no teacher is named."""
-    if not opt.teacher:
+    """Return the options that build the teacher's networks, from their weights; {} as long as no teacher is named."""
+    if not opt.teacher or opt.teacher_images:
         return {}
-    path = find(opt)
-    file = _file(path, "G", first, opt, swapped=False)
-    return (recognise_generator(load_weights(file)) or {}) if file else {}
+    files = TeacherFiles(opt)
+    file_G = files.generator(first)
+    if file_G is None:
+        return {}
+    file_D = files.discriminator(file_G)
+    options_D = (recognise_discriminator(load_weights(file_D)) if file_D else None) or {}
+    # the generator's norm is the one that counts
+    return options_D | (recognise_generator(load_weights(file_G)) or files.architecture(file_G))
 
 
-def find(opt: argparse.Namespace) -> Path:
-    """Return the folder or file that `--teacher` names: a path, or an experiment in checkpoints_dir."""
-    if not opt.teacher:
+def refuse_narrower(opt: argparse.Namespace, teacher: Teacher, netG_S: nn.Module) -> None:
+    """Refuse a teacher's generator that is smaller than the student's."""
+    if teacher.netG is None:
+        return
+    count_T, count_S = (sum(p.numel() for p in netG.parameters()) for netG in (teacher.netG, netG_S))
+    wide: Any = recognise_generator(teacher.netG.state_dict()) or {}
+    same_kind = wide.get("netG") == opt.netG  # then width decides: norms have weights or none
+    if wide["ngf"] < opt.ngf if same_kind else count_T < count_S:
+        fitting = f"--ngf {wide['ngf']} or less" if same_kind else "a smaller --ngf"
         raise UserError(
-            "--teacher is missing: the name of the experiment that trained the teacher, or a generator's file; to train "
-            "one, type: python train.py --model cycle_gan --name my_teacher --dataroot …"
+            f"the teacher is narrower than its student: --teacher {opt.teacher} has {count_T:,} parameters "
+            f"({teacher.words}), and a student of --netG {opt.netG} --ngf {opt.ngf} has {count_S:,}; type {fitting}, "
+            "or name a wider teacher"
         )
-    for path in (Path(opt.checkpoints_dir) / opt.teacher, Path(opt.teacher)):
-        if path.exists():
-            return path
-    folder = Path(opt.checkpoints_dir)
-    known = [p.name for p in folder.iterdir() if p.is_dir()] if folder.is_dir() else []
-    raise UserError(
-        f"--teacher {opt.teacher} is neither an experiment in {folder} nor a file; {nearest(opt.teacher, known)}"
-    )
 
 
-def build_generator(weights: StateDict, path: Path) -> tuple[nn.Module, str]:
-    """Build the generator that these weights belong to, from the weights alone; return what it is, too."""
-    options = recognise_generator(weights)
-    if options is None:
+def _load(
+    opt: argparse.Namespace, files: TeacherFiles, file_G: Path, direction: Direction, device: torch.device
+) -> Teacher:
+    """Load one direction's networks, to stay as they are."""
+    netG, what = build_generator(load_weights(file_G), file_G, files.architecture(file_G))
+    channels = (opt.input_nc, opt.output_nc) if direction.netG[1:] != "_B" else (opt.output_nc, opt.input_nc)
+    words = f"teacher of {direction.netG}: {file_G} ({what})"
+    if (found := _channels(netG)) not in (None, channels):
+        raise UserError(
+            f"the {words} translates images of {found[0]} channels to {found[1]}, and the student from {channels[0]} to "
+            f"{channels[1]}; --input_nc and --output_nc say so"
+        )
+    file_D, netD, judged = files.discriminator(file_G), None, channels[1] + channels[0] * direction.conditional
+    if file_D is None:
+        words += ", without its discriminator"
+    else:
+        netD, seen = build_discriminator(load_weights(file_D), file_D, files.architecture(file_D), judged)
+        if seen != judged:
+            netD = None
+            words += f", without its discriminator, which judges {seen} channels where the student's judges {judged}"
+    for network in (netG, netD):
+        if network is not None:
+            network.to(device).requires_grad_(False).train(not opt.teacher_eval)
+            keep_statistics(network)
+    return Teacher(netG, netD, words + (f", trained with --direction {files.trained}" if files.swapped else ""))
+
+
+def build_generator(weights: StateDict, path: Path, saved: Mapping[str, Any] | None = None) -> tuple[nn.Module, str]:
+    """Build the generator that these weights belong to, from the weights alone; return what it is, too.
+
+    `saved` are the options of the run, for generators of plugins, whose weights nobody here can read.
+    """
+    options: Any = recognise_generator(weights) or saved
+    if not options or not all(name in options for name in ("netG", "ngf", "norm", "input_nc", "output_nc")):
         raise UserError(f"{path} holds no generator that is known here (ResNet, mobile ResNet or U-Net)")
-    text = f"{options['netG']}, ngf {options['ngf']}, {options['norm']} norm"
-    network = _define_G(options)
+    dropout = not options.get("no_dropout", True)  # a module without weights moves the keys of the layers after it
+    channels = options["input_nc"], options["output_nc"]
+    network = define_G(*channels, options["ngf"], options["netG"], options["norm"], dropout)
     fit_or_explain(network, weights, path)
-    return network, text
+    return network, f"{options['netG']}, ngf {options['ngf']}, {options['norm']} norm"
 
 
-def build_discriminator(weights: StateDict, path: Path) -> nn.Module:
-    """Build the discriminator that these weights belong to, from the weights alone."""
-    options: Any = recognise_discriminator(weights)
-    if options is None:
+def build_discriminator(
+    weights: StateDict, path: Path, saved: Mapping[str, Any] | None = None, channels: int = 3
+) -> tuple[nn.Module, int]:
+    """Build the discriminator that these weights belong to, from the weights alone; return its input channels, too.
+
+    `saved` are the options of the run, and `channels` what its input should have, for discriminators of plugins.
+    """
+    options: Any = recognise_discriminator(weights) or {"channels": channels, **(saved or {})}
+    if not all(name in options for name in ("netD", "ndf", "norm")):
         raise UserError(f"{path} holds no discriminator that is known here (PatchGAN or pixel)")
     layers = options.get("n_layers_D", 3)
     network = define_D(options["channels"], options["ndf"], options["netD"], layers, options["norm"])
     fit_or_explain(network, weights, path)
-    return network
+    return network, options["channels"]
 
 
-def _define_G(options: Any) -> nn.Module:
-    dropout = not options.get("no_dropout", True)  # a module without weights moves the keys of the layers after it
-    channels = options["input_nc"], options["output_nc"]
-    return define_G(*channels, options["ngf"], options["netG"], options["norm"], dropout)
-
-
-def _file(path: Path, kind: str, name: str, opt: argparse.Namespace, swapped: bool) -> Path | None:
-    """Return the file of a network; a lone generator is the first direction's."""
-    if path.is_file():
-        return path if kind == "G" and not name.endswith("_B") else None
-    if swapped and name[-2:] in ("_A", "_B"):
-        name = kind + ("_B" if name.endswith("_A") else "_A")
-    names = [name, f"{kind}_teacher{name[1:]}"] + ([kind] if name.endswith("_A") else [])
-    files = [path / f"{opt.teacher_epoch}_net_{candidate}.pth" for candidate in names]
-    return next((file for file in files if file.is_file()), None)
-
-
-def _trained_the_other_way(path: Path, opt: argparse.Namespace) -> bool:
-    """Tell whether the teacher's options say another --direction than is asked for now."""
-    options = path / "train_opt.json"
-    return options.is_file() and json.loads(options.read_text()).get("direction", opt.direction) != opt.direction
-
-
-def _contents(path: Path) -> str:
-    names = sorted(p.name for p in path.glob("*.pth")) if path.is_dir() else []
-    return f"it holds {', '.join(names[:6])}" if names else "it holds no .pth file"
+def _channels(netG: nn.Module) -> tuple[Any, Any] | None:
+    options = recognise_generator(netG.state_dict())
+    return (options["input_nc"], options["output_nc"]) if options else None
