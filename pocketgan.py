@@ -2,10 +2,11 @@
 
 from models.base_model import BaseModel, Direction
 from models.distillation import losses
-from models.distillation.features import discriminator_features
+from models.distillation.features import discriminator_features, discriminator_layers
 from models.distillation.objectives import Objective, Translation
 from models.distillation.offline import OfflineDistillModel
 from models.distillation.online import OnlineDistillModel
+from models.distillation.regions import RegionView, register_selector
 from models.networks import GANLoss, define_D, define_G
 from util.errors import UserError
 from util.plugin_manager import hookimpl
@@ -17,11 +18,14 @@ __all__ = [
     "Objective",
     "OfflineDistillModel",
     "OnlineDistillModel",
+    "RegionView",
     "Translation",
     "UserError",
     "define_D",
     "define_G",
     "discriminator_features",
+    "discriminator_layers",
     "hookimpl",
     "losses",
+    "register_selector",
 ]

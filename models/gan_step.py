@@ -13,8 +13,8 @@ def discriminator_losses(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return D's losses on real images, on generated images (detached here), and WGAN-GP's gradient penalty or 0."""
     fake = fake.detach()
-    loss_real = criterion(netD(real), True)
-    loss_fake = criterion(netD(fake), False)  # CRD (11)
+    loss_real = criterion(netD(real), True)  # Portable (1)
+    loss_fake = criterion(netD(fake), False)  # CRD (11)  # DCD (1)
     penalty = torch.zeros((), device=real.device)
     if criterion.gan_mode == "wgangp" and real.shape == fake.shape:
         penalty = cal_gradient_penalty(netD, real, fake, real.device)[0]

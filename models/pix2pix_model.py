@@ -73,8 +73,8 @@ class Pix2PixModel(BaseModel):
         """Compute G's gradients: fool D, stay close to the truth."""
         prediction = self.netD(torch.cat((self.real_A, self.fake_B), 1))
         self.loss_G_GAN = self.criterionGAN(prediction, True, for_discriminator=False)
-        self.loss_G_L1 = self.criterionL1(self.fake_B, self.real_B) * self.opt.lambda_L1
-        self.loss_G = self.loss_G_GAN + self.loss_G_L1
+        self.loss_G_L1 = self.criterionL1(self.fake_B, self.real_B) * self.opt.lambda_L1  # Portable (2)
+        self.loss_G = self.loss_G_GAN + self.loss_G_L1  # Portable (3)
         for term in self.generator_terms:
             self.loss_G = self.loss_G + term()
         self.loss_G.backward()

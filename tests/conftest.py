@@ -24,6 +24,7 @@ TINY: dict[str, str] = {
     "perceptual": "squeezenet",
     "perceptual_weights": "random",
     "patch_size": "8",
+    "discriminator_layers": "4",
 }
 BASE = ("gpu_ids", "seed", "netG", "ndf", "crop_size", "load_size")  # those of them that build a base model
 

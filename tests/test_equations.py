@@ -1,4 +1,4 @@
-"""Every equation of the paper is implemented in one place, which says so: `# CRD (7)` on a line of code."""
+"""Every equation of a method's paper is implemented in one place, which says so: `# CRD (7)` on a line of code."""
 
 from __future__ import annotations
 
@@ -10,31 +10,64 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).resolve().parent.parent
-MARKER = re.compile(r"# CRD ((?:\(\d+\) ?)+)")
+import pytest
 
-# Where each of the paper's fourteen is to be found; methods read in this order.
+ROOT = Path(__file__).resolve().parent.parent
+MARKER = re.compile(r"# (CRD|ReKo|Portable|DCD) ((?:\(\d+\) ?)+)")
+
+# Where each of a paper's equations is to be found; methods read in this order.
 PLACES = {
-    1: "models/distillation/losses.py:relation_loss",
-    2: "models/distillation/relation.py:_distance_part",
-    3: "models/distillation/relation.py:_distance_part",
-    4: "models/distillation/relation.py:_Relations.cosines",
-    5: "models/distillation/relation.py:_angle_part",
-    6: "models/distillation/relation.py:_huber",
-    7: "plugins/crd_model.py:ContentRelation.elements",
-    8: "plugins/crd_model.py:ContentRelation.forward",
-    9: "plugins/crd_model.py:ContentRelation.forward",
-    10: "plugins/crd_model.py:ContentRelation.forward",
-    11: "models/gan_step.py:discriminator_losses",
-    12: "models/distillation/objectives.py:TeacherAdversarial.forward",
-    13: "models/distillation/objectives.py:Perceptual.forward",
-    14: "plugins/crd_model.py:CRDModel",
+    "CRD": {
+        1: "models/distillation/losses.py:relation_loss",
+        2: "models/distillation/relation.py:_distance_part",
+        3: "models/distillation/relation.py:_distance_part",
+        4: "models/distillation/relation.py:_Relations.cosines",
+        5: "models/distillation/relation.py:_angle_part",
+        6: "models/distillation/relation.py:_huber",
+        7: "plugins/crd_model.py:ContentRelation.elements",
+        8: "plugins/crd_model.py:ContentRelation.forward",
+        9: "plugins/crd_model.py:ContentRelation.forward",
+        10: "plugins/crd_model.py:ContentRelation.forward",
+        11: "models/gan_step.py:discriminator_losses",
+        12: "models/distillation/objectives.py:TeacherAdversarial.forward",
+        13: "models/distillation/objectives.py:Perceptual.forward",
+        14: "plugins/crd_model.py:CRDModel",
+    },
+    "ReKo": {
+        1: "models/distillation/losses.py:region_contrast",
+        2: "plugins/reko_model.py:RegionContrast.choose",
+        3: "models/distillation/losses.py:attention_map",
+        4: "plugins/reko_model.py:RegionContrast.forward",
+        5: "plugins/reko_model.py:ReKoModel",
+    },
+    "Portable": {
+        1: "models/gan_step.py:discriminator_losses",
+        2: "models/pix2pix_model.py:Pix2PixModel.backward_G",
+        3: "models/pix2pix_model.py:Pix2PixModel.backward_G",
+        4: "plugins/portable_model.py:ImageL1.forward",
+        5: "plugins/portable_model.py:DiscriminatorPerceptual.forward",
+        6: "plugins/portable_model.py:PortableModel",
+        7: "plugins/portable_model.py:TeacherAsReal.discriminator",
+        8: "models/distillation/losses.py:discriminator_triplet",
+        9: "plugins/portable_model.py:PortableModel",
+        10: "plugins/portable_model.py:PortableModel",
+    },
+    "DCD": {  # (2) is the distillation of features that (6) stands in for
+        1: "models/gan_step.py:discriminator_losses",
+        3: "models/distillation/objectives.py:Perceptual.forward",
+        4: "models/distillation/objectives.py:Perceptual.forward",
+        5: "models/distillation/objectives.py:Perceptual.forward",
+        6: "plugins/dcd_model.py:DiscriminatorCooperated.forward",
+        7: "models/distillation/objectives.py:TeacherAdversarial.discriminator",
+        8: "plugins/dcd_model.py:DCDModel",
+    },
 }
 
 
 class Mark(NamedTuple):
     """One equation number in one place."""
 
+    paper: str
     equation: int
     place: str
     beside_code: bool
@@ -54,18 +87,21 @@ def marks() -> list[Mark]:
     for path in sorted([*ROOT.glob("models/**/*.py"), *ROOT.glob("plugins/**/*.py")]):
         source = path.read_text()
         for token in tokenize.generate_tokens(io.StringIO(source).readline):
-            if token.type != tokenize.COMMENT or not (match := MARKER.search(token.string)):
+            if token.type != tokenize.COMMENT:
                 continue
             place = f"{path.relative_to(ROOT).as_posix()}:{scope_of(ast.parse(source), token.start[0])}"
             beside_code = bool(token.line[: token.start[1]].strip())
-            found += [Mark(int(number), place, beside_code) for number in re.findall(r"\d+", match[1])]
+            for paper, numbers in MARKER.findall(token.string):  # a line may serve two papers
+                found += [Mark(paper, int(number), place, beside_code) for number in re.findall(r"\d+", numbers)]
     return found
 
 
-def test_every_equation_has_one_place_and_it_is_the_right_one() -> None:
-    assert Counter(mark.equation for mark in marks()) == Counter(range(1, 15))
-    assert {mark.equation: mark.place for mark in marks()} == PLACES
+@pytest.mark.parametrize("paper", PLACES)
+def test_every_equation_has_one_place_and_it_is_the_right_one(paper: str) -> None:
+    of_paper = [mark for mark in marks() if mark.paper == paper]
+    assert Counter(mark.equation for mark in of_paper) == Counter(list(PLACES[paper]))
+    assert {mark.equation: mark.place for mark in of_paper} == PLACES[paper]
 
 
-def test_every_marker_stands_beside_code() -> None:
-    assert [mark for mark in marks() if not mark.beside_code] == []
+def test_every_marker_stands_beside_code_and_names_a_paper_that_is_listed() -> None:
+    assert [mark for mark in marks() if not mark.beside_code or mark.paper not in PLACES] == []

@@ -9,6 +9,8 @@ from torch import Tensor
 from models.distillation.relation import image_relation_loss
 from util.errors import UserError
 
+SHORTEST = 1e-7  # of a vector that has a direction
+
 
 def relation_loss(student: Tensor, teacher: Tensor, angle_weight: float = 2.0) -> Tensor:
     """Compare the pairwise distances and the angles of triplets between N elements (CRD Eq. 8-10).
@@ -64,3 +66,54 @@ def gram_matrix(features: Tensor) -> Tensor:
     batch, channels, height, width = features.shape
     flat = features.reshape(batch, channels, height * width)
     return flat @ flat.transpose(1, 2) / (channels * height * width)
+
+
+def discriminator_triplet(real: Tensor, teacher: Tensor, student: Tensor, margin: float) -> Tensor:
+    """Ask that real images be nearer to the teacher's than to the student's, by a margin (Portable GAN Eq. 8).
+
+    All three are features (B, ...) of one discriminator; the distance of two is their mean absolute difference, so that
+    the margin does not depend on their size. The result is the mean over B of [distance_T - distance_S + margin]_+.
+    """
+    distance_T = (real - teacher).abs().flatten(1).mean(1)
+    distance_S = (real - student).abs().flatten(1).mean(1)
+    return F.relu(distance_T - distance_S + margin).mean()  # Portable (8)
+
+
+def attention_map(features: Tensor) -> Tensor:
+    """Return how much each region matters, its mean |channel|: (B, h, w) from (B, C, h, w) (ReKo Eq. 3)."""
+    return features.abs().mean(1)  # ReKo (3)
+
+
+def top_regions(features: Tensor, k: int) -> Tensor:
+    """Return the k positions (of h*w) with the largest mean |channel|, image by image: (B, k) from (B, C, h, w)."""
+    attention = attention_map(features).flatten(1)
+    if not 1 <= k <= attention.shape[1]:
+        height, width = features.shape[2:]
+        raise UserError(
+            f"{k} regions were asked for, and a map of {width}x{height} has {attention.shape[1]}; type a number from 1 "
+            f"to {attention.shape[1]}"
+        )
+    return attention.topk(k, dim=1).indices
+
+
+def at_regions(features: Tensor, regions: Tensor) -> Tensor:
+    """Return the feature vectors at positions (B, K) of h*w: (B, K, C) from (B, C, h, w)."""
+    channels = features.shape[1]
+    return features.flatten(2).gather(2, regions[:, None].expand(-1, channels, -1)).transpose(1, 2)
+
+
+def region_contrast(query: Tensor, key: Tensor, temperature: float) -> Tensor:
+    """Tell each region's key from those of the other regions of its image, by its query (ReKo Eq. 1, 4).
+
+    Both are (B, K, C) and are L2-normalised here; the result is the mean over B*K of the cross-entropy against the
+    diagonal of query @ key^T / temperature.
+    """
+    logits = unit_vectors(query) @ unit_vectors(key).transpose(1, 2) / temperature
+    own = torch.arange(key.shape[1], device=key.device).expand(key.shape[:2])
+    return F.cross_entropy(logits.flatten(0, 1), own.flatten())  # ReKo (1)
+
+
+def unit_vectors(vectors: Tensor) -> Tensor:
+    """Scale vectors (..., C) to length 1; one shorter than 1e-7 gives zeros and no gradient, which would explode."""
+    length = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
+    return torch.where(length > SHORTEST, vectors / length.clamp_min(SHORTEST), 0.0)

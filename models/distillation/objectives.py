@@ -42,8 +42,9 @@ class Translation:
 
 
 NEEDS = {
-    "features": "feature maps of the teacher's generator",
+    "features": "features",
     "teacher_discriminator": "the teacher's discriminator",
+    "student_discriminator": "a discriminator of the student's own",
     "both_directions": "both directions of a translation",
 }
 
@@ -99,8 +100,8 @@ class Perceptual(Objective):
         """Add the choice of the network and the weights of the two parts."""
         add = parser.add_argument
         add("--lambda_perceptual", "--lambda_per", type=float, default=1.0, help="weight of the perceptual loss")
-        add("--lambda_feature", type=float, default=1e1, help="weight of its feature part")
-        add("--lambda_style", type=float, default=1e4, help="weight of its style part")
+        add("--lambda_feature", type=float, default=1e1, help="weight of its feature part (DCD 3)")
+        add("--lambda_style", type=float, default=1e4, help="weight of its style part (DCD 3)")
         add("--feature_layers", choices=("second", "all"), default="second", help="taps of the feature part")
         add("--perceptual", choices=sorted(BACKBONES), default="vgg16", help="network of the perceptual loss")
         weights = "imagenet (torchvision's, fetched once), random, or a local file in torchvision's format"
@@ -131,10 +132,12 @@ class Perceptual(Objective):
             features_T = self.features(teacher.image)
         # features on the second tap as published (relu2_2), style on all
         chosen = slice(None) if opt.feature_layers == "all" else slice(1, 2)
-        feature = sum(F.l1_loss(S, T) for S, T in zip(features_S[chosen], features_T[chosen], strict=True))
-        style = sum(F.l1_loss(gram_matrix(S), gram_matrix(T)) for S, T in zip(features_S, features_T, strict=True))
+        feature = sum(F.l1_loss(S, T) for S, T in zip(features_S[chosen], features_T[chosen], strict=True))  # DCD (4)
+        pairs = zip(features_S, features_T, strict=True)
+        style = sum(F.l1_loss(gram_matrix(S), gram_matrix(T)) for S, T in pairs)  # DCD (5)
         scale = opt.lambda_perceptual
-        return {"feature": scale * opt.lambda_feature * feature, "style": scale * opt.lambda_style * style}  # CRD (13)
+        weighted = {"feature": opt.lambda_feature * feature, "style": opt.lambda_style * style}  # DCD (3)
+        return {name: scale * loss for name, loss in weighted.items()}  # CRD (13)
 
 
 class TeacherAdversarial(Objective):
@@ -148,7 +151,8 @@ class TeacherAdversarial(Objective):
     def modify_commandline_options(parser: Any, is_train: bool) -> Any:
         """Add the weight."""
         add = parser.add_argument
-        add("--lambda_adversarial", "--lambda_stu", type=float, default=1.0, help="weight of the student's GAN loss")
+        stu = "weight of the student's GAN loss, and of its images in a collaborative D's (CRD 12, DCD 7)"
+        add("--lambda_adversarial", "--lambda_stu", type=float, default=1.0, help=stu)
         return parser
 
     def __init__(self, opt: argparse.Namespace) -> None:
@@ -172,4 +176,4 @@ class TeacherAdversarial(Objective):
         if getattr(self.opt, "student_discriminator", "frozen") != "collaborative":
             return {}
         loss = self.criterionGAN(network(student.shown(student.image.detach())), False)
-        return {"fake_S": 0.5 * self.opt.lambda_adversarial * loss}
+        return {"fake_S": 0.5 * self.opt.lambda_adversarial * loss}  # DCD (7)

@@ -66,6 +66,7 @@ class OnlineDistillModel(DistillModel):
         self.model_names = ["G"]
         self.visual_names = ["real_A", "fake_B"] + (["real_B"] if self.direction.conditional else [])
         self.pictures: dict[str, Tensor] = {}
+        self.mask: Tensor | None = None
         self.teacher: BaseModel | None = None
         if self.isTrain:
             self._prepare_training(base, opt)
@@ -75,7 +76,7 @@ class OnlineDistillModel(DistillModel):
         self.netG_T: nn.Module = getattr(self.teacher, "net" + self.direction.netG)
         self.netD_T: nn.Module = getattr(self.teacher, "net" + self.direction.netD)
         self._prepare_discriminator(self.teacher, opt)
-        why_not = "a teacher that is trained beside its student teaches one direction"
+        why_not = "a teacher that is trained beside its student teaches one direction, and its D judges both"
         self.objectives = self.build_objectives(OFFERED, self.netG, self.netG_T, why_not)
         if not self.objectives:
             raise UserError("the student has nothing to learn: the weights of all its objectives are 0")
@@ -170,6 +171,7 @@ class OnlineDistillModel(DistillModel):
             self._set_test_input(input)
             return
         self.teacher.set_input(input)
+        self.mask = self.companions(input, "mask", "masks").get(self.direction.source)
         self.real_A = getattr(self.teacher, self.direction.source)
         self.real_B = getattr(self.teacher, self.direction.target)
         self.image_paths = self.teacher.image_paths
@@ -226,6 +228,8 @@ class OnlineDistillModel(DistillModel):
         """Return the student's and the teacher's view of the current images."""
         images = (self.fake_B, self.teacher_fake_B)
         views = [Translation(self.real_A, i, self.real_B, self.netD_T, self.direction.conditional) for i in images]
+        for view in views:
+            view.mask = self.mask
         return views[0], views[1]
 
     def discriminator_term(self) -> Tensor:

@@ -41,11 +41,11 @@ def test_the_documented_ten_lines_are_a_method(
     monkeypatch.chdir(tmp_path)
     drop("anything", documented_example())
     with pytest.raises(SystemExit):
-        train.main(["--model", "image_l1", "--help"])
-    assert "--lambda_image" in capsys.readouterr().out
-    train.main([*tiny, "--model", "image_l1", "--teacher_ngf", "3", "--lambda_image", "2.5"])
+        train.main(["--model", "pixel_l1", "--help"])
+    assert "--lambda_pixel" in capsys.readouterr().out
+    train.main([*tiny, "--model", "pixel_l1", "--teacher_ngf", "3", "--lambda_pixel", "2.5"])
     assert re.search(
-        r"G_image: \d+\.\d{3} G_GAN: \d+\.\d{3} teacher_", Path("checkpoints/tried/loss_log.txt").read_text()
+        r"G_pixel: \d+\.\d{3} G_GAN: \d+\.\d{3} teacher_", Path("checkpoints/tried/loss_log.txt").read_text()
     )
     test.main(["--dataroot", str(tmp_path / "photos/testA"), "--name", "tried", "--crop_size", "32", "--gpu_ids", "-1"])
     assert list(Path("results/tried/test_latest/images").glob("*_fake.png"))
@@ -57,7 +57,7 @@ def test_its_interleaved_schedule_needs_no_perceptual_flags(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     drop("anything", documented_example())
-    train.main([*tiny, "--model", "image_l1", "--teacher_ngf", "3", "--schedule", "interleaved"])
+    train.main([*tiny, "--model", "pixel_l1", "--teacher_ngf", "3", "--schedule", "interleaved"])
     out = capsys.readouterr().out
     assert "the latest counts as the best" in out and "teacher: the latest teaches" in out
 
@@ -83,7 +83,7 @@ def test_a_broken_file_is_skipped_and_named_again_when_it_is_wanted(
     drop("bbb_model", "def (:")
     drop("zzz_model", documented_example())
     line = "plugin skipped: plugins/aaa_model.py: ModuleNotFoundError: No module named 'a_package_that_nobody_has'"
-    assert "image_l1" in plugin_manager().names("models")
+    assert "pixel_l1" in plugin_manager().names("models")
     err = capsys.readouterr().err
     assert err.splitlines()[0] == line
     assert err.splitlines()[1].startswith("plugin skipped: plugins/bbb_model.py: SyntaxError: ")
@@ -94,11 +94,11 @@ def test_a_broken_file_is_skipped_and_named_again_when_it_is_wanted(
 
 
 def test_a_dropped_in_file_cannot_replace_a_built_in(drop: Drop, capsys: pytest.CaptureFixture[str]) -> None:
-    drop("my_crd", documented_example().replace('"image_l1", ImageL1Model', '"crd", ImageL1Model'))
+    drop("my_crd", documented_example().replace('"pixel_l1", PixelL1Model', '"crd", PixelL1Model'))
     model = plugin_manager().get("models", "crd")
     assert model.__module__ == "plugins.crd_model"
     assert "model 'crd' is already registered by plugins/crd_model.py" in capsys.readouterr().err
-    assert "image_l1" not in plugin_manager().names("objectives")
+    assert "pixel_l1" not in plugin_manager().names("objectives")
 
 
 def test_load_plugins_empty_means_built_ins_only(
@@ -108,7 +108,7 @@ def test_load_plugins_empty_means_built_ins_only(
     drop("zzz_model", documented_example())
     monkeypatch.setenv("POCKETGAN_LOAD_PLUGINS", "")
     names = plugin_manager().names("models")
-    assert "crd" in names and "image_l1" not in names and not capsys.readouterr().err
+    assert "crd" in names and "pixel_l1" not in names and not capsys.readouterr().err
 
 
 def test_a_broken_built_in_raises(drop: Drop, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,83 @@
+"""Taps read the call that is meant, and hand gradients back unharmed."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from models.distillation.features import FeatureTaps
+from util.errors import UserError
+
+
+class Net(nn.Module):
+    """A convolution, a norm, and maybe an activation in place, as generators have them."""
+
+    def __init__(self, norm: type[nn.Module] = nn.InstanceNorm2d, activation: bool = True) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        middle = [nn.ReLU(True)] if activation else []
+        self.model = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1, bias=False), norm(8), *middle, nn.Conv2d(8, 3, 1))
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.model(image)
+
+
+def image(seed: int, size: int = 1) -> Tensor:
+    return torch.randn(size, 3, 6, 8, generator=torch.Generator().manual_seed(seed))
+
+
+def test_the_first_call_is_read_if_no_source_is_named() -> None:
+    net = Net()
+    taps = FeatureTaps(net, ["model.0"])
+    taps.clear()
+    net(image(1)), net(image(2))
+    assert torch.equal(taps.take()["model.0"], net.model[0](image(1)))
+
+
+def test_the_call_on_the_source_is_read_whenever_it_comes() -> None:
+    """A CycleGAN's G_B sees G_A's translation before it sees its own source."""
+    net = Net()
+    taps, source = FeatureTaps(net, ["model.0", "model.1"]), image(2)
+    for _ in range(2):
+        taps.clear(source)
+        net(image(1)), net(source), net(image(3)), net(source)
+        assert torch.equal(taps.take()["model.0"], net.model[0](source))
+
+
+def test_what_is_overwritten_in_place_is_read_before() -> None:
+    net = Net()
+    taps = FeatureTaps(net, ["model.1"])
+    net(image(1))
+    feature = taps.take()["model.1"]
+    assert feature.min() < 0
+    torch.testing.assert_close(feature, net.model[1](net.model[0](image(1))))
+
+
+@pytest.mark.parametrize("norm", [nn.InstanceNorm2d, nn.BatchNorm2d])
+@pytest.mark.parametrize("size", [1, 4])
+def test_a_gradient_with_channels_last_does_no_harm(norm: type[nn.Module], size: int) -> None:
+    """Without the guard in the taps a weight of 0 changes the other losses' gradient (a bug of PyTorch's)."""
+
+    def gradient(own: float, weight: float | None = None) -> Tensor:
+        net = Net(norm, activation=False)
+        taps = FeatureTaps(net, ["model.1"])
+        output = net(image(1, size))
+        loss = own * (output**2).sum() if own else torch.zeros(())
+        if weight is not None:
+            tap = taps.take()["model.1"]
+            last = tap.permute(0, 2, 3, 1).contiguous() if channels_last else tap
+            loss = loss + weight * (last * last.detach().sin()).sum()
+        (found,) = torch.autograd.grad(loss, net.model[0].weight)
+        return found
+
+    channels_last = True
+    alone, both, tap_only = gradient(1.0), gradient(1.0, 0.0), gradient(0.0, 1.0)
+    channels_last = False
+    torch.testing.assert_close(both, alone)
+    torch.testing.assert_close(tap_only, gradient(0.0, 1.0), rtol=1e-3, atol=1e-3)
+
+
+def test_an_unknown_module_is_a_sentence() -> None:
+    with pytest.raises(UserError, match=r"--taps model\.9: .* its layers are model\.0 to model\.3"):
+        FeatureTaps(Net(), ["model.9"])
