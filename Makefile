@@ -27,3 +27,4 @@ format: setup
 
 docs: setup
 	@$(VENV)/python -m scripts.flag_table
+	@$(VENV)/python -m scripts.paper_rows

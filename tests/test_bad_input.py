@@ -253,7 +253,7 @@ def test_weights_that_are_not_finite_are_not_saved(refused: Refused, monkeypatch
     before: list[dict[Path, bytes]] = []
     original = train.Place.stepped
     monkeypatch.setattr(
-        train.Place, "stepped", lambda place, images: (before.append(networks()), original(place, images))[1]
+        train.Place, "stepped", lambda place, *args: (before.append(networks()), original(place, *args))[1]
     )
     err = refused("--dataroot unpaired --save_latest_freq 1")
     assert "network G_B are not finite (model.1.weight" in err and "They are not saved" in err

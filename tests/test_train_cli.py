@@ -160,10 +160,10 @@ def stop_after(images: int, train_it: Callable[[], object]) -> None:
     """Train until so many images were seen, then stop as Ctrl-C does."""
     original = train.Place.stepped
 
-    def stepped(place: train.Place, count: int) -> None:
+    def stepped(place: train.Place, *args: float) -> None:
         if place.total_iters == images:
             raise KeyboardInterrupt
-        original(place, count)
+        original(place, *args)
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(train.Place, "stepped", stepped)
