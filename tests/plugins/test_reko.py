@@ -467,6 +467,14 @@ def test_alpha_0_leaves_the_student_alone(build: Build) -> None:
     assert not any("region" in name for name in step(model))
 
 
+def test_regions_on_top_of_another_frozen_teachers_method(flags: Flags, parse: Parse) -> None:
+    opt = parse(flags("portable", "pix2pix", add_objectives="region_contrast"))
+    model = create_model(opt)
+    model.setup(opt)
+    losses = step(model)
+    assert 0 < losses["G_region_contrast"] < 10 and losses["G_image_l1"] > 0
+
+
 @pytest.mark.parametrize("schedule", ["joint", "interleaved"])
 def test_regions_on_top_of_another_method(flags: Flags, parse: Parse, schedule: str) -> None:
     """As in the paper's Table 2, but on CRD."""
