@@ -95,6 +95,8 @@ def train(
                     save_page = place.due(opt.update_html_freq)
                     visuals = model.get_current_visuals()
                     visualizer.display_current_results(visuals, epoch, save_page)
+                    if place.steps == 1:
+                        visualizer.reset()  # an epoch's picture on the page shall not stay that of the very first step
                     health.look(visuals)
                 if place.due(opt.print_freq):
                     losses = model.get_current_losses()
