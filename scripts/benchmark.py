@@ -6,15 +6,10 @@ Prints a table and appends JSON lines to --out; the ratio is what counts, since 
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 import resource
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +17,7 @@ from torch import Tensor
 
 from models.distillation.losses import relation_loss
 from util.errors import for_people
+from util.provenance import append_lines, provenance
 
 
 @for_people
@@ -119,18 +115,7 @@ def report(opt: argparse.Namespace, rows: list[dict[str, object]]) -> None:
         cells = [f"{row[n]:>15.3g}" if isinstance(row[n], float) else f"{row[n]!s:>15}" for n in names]
         print("  ".join(cells))
     if opt.out:
-        about = {
-            "machine": f"{platform.machine()}, {torch.get_num_threads()} threads", "torch": torch.__version__,
-            "python": platform.python_version(), "commit": commit(), "command": " ".join(sys.argv[1:]),
-            "repeats": opt.repeats,
-        }  # fmt: skip
-        with Path(opt.out).open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps({**row, **about}) + "\n" for row in rows)
-
-
-def commit() -> str:
-    """Return the checkout's commit."""
-    return subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+        append_lines(opt.out, ({**row, **provenance(), "repeats": opt.repeats} for row in rows))
 
 
 if __name__ == "__main__":

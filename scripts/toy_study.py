@@ -8,7 +8,6 @@ one stopped, and `--report` writes the page from the lines alone.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 import statistics
@@ -20,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from datasets.make_toy import make_toy
-from scripts.benchmark import commit
 from util.checkpoint import load_checkpoint
 from util.errors import UserError, for_people
 from util.files import write_text
 from util.metrics.masked import masked_error
+from util.provenance import append_lines, commit, read_lines
 
 # Two-sided 5 % points of Student's t by degrees of freedom: what a difference of two means has to exceed.
 T_95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 8: 2.306, 10: 2.228, 18: 2.101}
@@ -92,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     opt = parser.parse_args(argv)
     if not opt.report:
         run_all(opt)
-    write_text(opt.page, report(read_lines(Path(opt.lines))))
+    write_text(opt.page, report(read_lines(opt.lines)))
     print(f"{opt.page} is written")
 
 
@@ -113,7 +112,7 @@ def run_all(opt: argparse.Namespace) -> None:
                 flags = (*flags, "--teacher_ngf", str(opt.teacher_ngf))
             run(opt, name, Row(row.model, flags), seed, opt.epochs, opt.ngf)
         if ALONE in rows and len(rows) > 1:
-            lines = [line for line in read_lines(Path(opt.lines)) if line["seed"] == seed]
+            lines = [line for line in read_lines(opt.lines) if line["seed"] == seed]
             seconds = {line["row"]: line["seconds"] for line in lines}
             longest = max(value for name, value in seconds.items() if name in rows)
             epochs = max(1, round(opt.epochs * longest / seconds[ALONE]))
@@ -123,7 +122,7 @@ def run_all(opt: argparse.Namespace) -> None:
 def run(opt: argparse.Namespace, name: str, row: Row, seed: int, epochs: int, ngf: int, folder: str = "") -> None:
     """Train and test one row with one seed, unless its line is there already; an interrupted run goes on."""
     folder = folder or f"{name.replace(' ', '_').replace(',', '')}_seed{seed}"
-    if any(line["row"] == name and line["seed"] == seed for line in read_lines(Path(opt.lines))):
+    if any(line["row"] == name and line["seed"] == seed for line in read_lines(opt.lines)):
         return
     where = ["--checkpoints_dir", opt.root, "--name", folder]
     saved = Path(opt.root) / folder / "latest_state.pth"
@@ -151,9 +150,7 @@ def run(opt: argparse.Namespace, name: str, row: Row, seed: int, epochs: int, ng
     }  # fmt: skip
     if "--teacher" in row.flags:
         line["teacher_steps"] = opt.teacher_epochs * opt.train
-    Path(opt.lines).parent.mkdir(parents=True, exist_ok=True)
-    with Path(opt.lines).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
+    append_lines(opt.lines, [line])
 
 
 def call(words: list[str]) -> None:
@@ -169,11 +166,6 @@ def triples(opt: argparse.Namespace, images: Path) -> list[tuple[Path, Path, Pat
     toy = Path(opt.root) / "toy"
     truths = sorted((toy / "testB").glob("*.png"))
     return [(images / f"{truth.stem}_fake.png", truth, toy / "masks" / "testA" / truth.name) for truth in truths]
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Read the results there are."""
-    return [json.loads(line) for line in path.read_text().splitlines() if line] if path.is_file() else []
 
 
 def report(lines: list[dict[str, Any]]) -> str:
