@@ -39,36 +39,17 @@ class Row:
     needs_teacher: bool = False
 
 
-ONLINE = (
-    "--schedule",
-    "joint",
-    "--perceptual",
-    "squeezenet",
-    "--perceptual_weights",
-    "random",
-    "--feature_layers",
-    "all",
-)
+# Features of a trained network: those of random weights hardly tell colours apart, and CRD's relations do not at all.
+ONLINE = ("--schedule", "joint", "--perceptual", "squeezenet")
+CRD = (*ONLINE, "--patch_size", "8")
+REKO = ("--regions", "16")
 ROWS = {
     ALONE: Row("cycle_gan"),
-    "reko": Row("reko", ("--regions", "16"), needs_teacher=True),
+    "reko": Row("reko", REKO, needs_teacher=True),
     "portable": Row("portable", needs_teacher=True),
-    "dcd": Row("dcd", (*ONLINE, "--lambda_feature", "50")),
-    "crd": Row("crd", (*ONLINE, "--lambda_feature", "50", "--patch_size", "8")),
-    "reko on crd": Row(
-        "crd",
-        (
-            *ONLINE,
-            "--lambda_feature",
-            "50",
-            "--patch_size",
-            "8",
-            "--add_objectives",
-            "region_contrast",
-            "--regions",
-            "16",
-        ),
-    ),
+    "dcd": Row("dcd", ONLINE),
+    "crd": Row("crd", CRD),
+    "reko on crd": Row("crd", (*CRD, "--add_objectives", "region_contrast", *REKO)),
 }
 
 
@@ -86,6 +67,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--ngf", type=int, default=4)
     parser.add_argument("--teacher_ngf", type=int, default=16)
+    weights = "SqueezeNet's weights, for the rows with a perceptual loss: imagenet (fetched once), or a file"
+    parser.add_argument("--perceptual_weights", default="imagenet", help=weights)
     parser.add_argument("--rows", default=",".join(ROWS), help="which rows, comma-separated")
     parser.add_argument("--report", action="store_true", help="only write the report from the lines there are")
     opt = parser.parse_args(argv)
@@ -109,13 +92,12 @@ def run_all(opt: argparse.Namespace) -> None:
         for name, row in rows.items():
             flags = (*row.flags, "--teacher", teacher) if row.needs_teacher else row.flags
             if row.model != "cycle_gan" and not row.needs_teacher:
-                flags = (*flags, "--teacher_ngf", str(opt.teacher_ngf))
+                flags = (*flags, "--perceptual_weights", opt.perceptual_weights, "--teacher_ngf", str(opt.teacher_ngf))
             run(opt, name, Row(row.model, flags), seed, opt.epochs, opt.ngf)
         if ALONE in rows and len(rows) > 1:
-            lines = [line for line in read_lines(opt.lines) if line["seed"] == seed]
-            seconds = {line["row"]: line["seconds"] for line in lines}
-            longest = max(value for name, value in seconds.items() if name in rows)
-            epochs = max(1, round(opt.epochs * longest / seconds[ALONE]))
+            lines = {line["row"]: line for line in read_lines(opt.lines) if line["seed"] == seed}
+            longest = max(line["seconds"] + line["teacher_seconds"] for name, line in lines.items() if name in rows)
+            epochs = max(1, round(opt.epochs * longest / lines[ALONE]["seconds"]))
             run(opt, SAME_SECONDS, ROWS[ALONE], seed, epochs, opt.ngf)
 
 
@@ -143,13 +125,14 @@ def run(opt: argparse.Namespace, name: str, row: Row, seed: int, epochs: int, ng
     inside, outside = masked_error(triples(opt, results / folder / "test_latest" / "images"))
     online = row.model != "cycle_gan" and "--teacher" not in row.flags
     line = {
-        "row": name, "seed": seed, "inside": inside, "outside": outside, "seconds": seconds,
+        "row": name, "seed": seed, "inside": inside, "outside": outside, "seconds": seconds, "teacher_seconds": 0.0,
         "student_steps": epochs * opt.train, "teacher_steps": epochs * opt.train if online else 0,
         "ngf": ngf, "size": opt.size, "test_images": 20, "network_mode": "train", "commit": commit(),
-        "command": " ".join(words),
+        "command": " ".join(Path(word).name if word == opt.perceptual_weights else word for word in words),
     }  # fmt: skip
     if "--teacher" in row.flags:
-        line["teacher_steps"] = opt.teacher_epochs * opt.train
+        teacher = next(line for line in read_lines(opt.lines) if line["row"] == TEACHER and line["seed"] == seed)
+        line |= {"teacher_steps": teacher["student_steps"], "teacher_seconds": teacher["seconds"]}
     append_lines(opt.lines, [line])
 
 
@@ -174,14 +157,14 @@ def report(lines: list[dict[str, Any]]) -> str:
     groups = {name: [line for line in lines if line["row"] == name] for name in names}
     text = ["# Toy study", "", "Written by `python -m scripts.toy_study --report` from toy_study.jsonl.", ""]
     text += [
-        "| | error inside | outside | student steps | teacher steps | seconds | seeds |",
-        "|---|---|---|---|---|---|---|",
+        "| | error inside | outside | student steps | teacher steps | seconds | teacher's seconds before | seeds |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for name, group in groups.items():
         cells = [mean_and_spread([line[key] for line in group]) for key in ("inside", "outside")]
-        seconds = statistics.mean(line["seconds"] for line in group)
+        seconds, before = (statistics.mean(line[key] for line in group) for key in ("seconds", "teacher_seconds"))
         steps = f"{group[0]['student_steps']} | {group[0]['teacher_steps']}"
-        text.append(f"| {name} | {' | '.join(cells)} | {steps} | {seconds:.0f} | {len(group)} |")
+        text.append(f"| {name} | {' | '.join(cells)} | {steps} | {seconds:.0f} | {before:.0f} | {len(group)} |")
     smallest = smallest_difference([[line["inside"] for line in group] for group in groups.values()])
     if smallest:
         text += ["", f"Differences inside below {smallest:.3f} can't be told from chance here (5 %, pooled over rows)."]

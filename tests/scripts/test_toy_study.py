@@ -17,6 +17,7 @@ def line(row: str, seed: int, inside: float) -> dict:
         "inside": inside,
         "outside": 0.1,
         "seconds": 10.0,
+        "teacher_seconds": 0.0,
         "student_steps": 4,
         "teacher_steps": 0,
     }
@@ -30,8 +31,8 @@ def test_the_smallest_difference_is_that_of_a_two_sample_test() -> None:
 
 def test_the_page_has_a_row_per_method() -> None:
     page = toy_study.report([line("student alone", 0, 0.4), line("student alone", 1, 0.5), line("crd", 0, 0.3)])
-    assert "| student alone | 0.450 ± 0.071 | 0.100 ± 0.000 | 4 | 0 | 10 | 2 |" in page
-    assert "| crd | 0.300 | 0.100 | 4 | 0 | 10 | 1 |" in page
+    assert "| student alone | 0.450 ± 0.071 | 0.100 ± 0.000 | 4 | 0 | 10 | 0 | 2 |" in page
+    assert "| crd | 0.300 | 0.100 | 4 | 0 | 10 | 0 | 1 |" in page
     assert "can't be told from chance" in page
 
 
