@@ -99,6 +99,8 @@ class CRDModel(OnlineDistillModel):
                 batch_size=4 if paired else 1,
                 schedule="joint" if paired else "interleaved",
             )
+            pairs = {"gan_mode": "hinge", "ndf": 128, "lambda_adversarial": 0.0, "lambda_perceptual": 2.0}
+            cls.offer_preset(parser, pairs if paired else {"student_ratio": 4})
         return parser
 
 

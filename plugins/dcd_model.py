@@ -183,6 +183,11 @@ class DCDModel(OnlineDistillModel):
         parser.set_defaults(netG="unet_256" if paired else "mobile_resnet_9blocks", ngf=16, no_dropout=True)
         if is_train:
             parser.set_defaults(batch_size=4 if paired else 1, schedule="joint", student_discriminator="collaborative")
+            # published: the student's adversarial loss has no gradient, and D never sees the student's images
+            released = {"connector": "released", "lambda_adversarial": 0.0, "student_discriminator": "frozen"}
+            pairs = {"gan_mode": "hinge", "ndf": 128, "lambda_dcd": 0.0}
+            photos = {"schedule": "interleaved", "student_ratio": 4}
+            cls.offer_preset(parser, released | (pairs if paired else photos))
         return parser
 
 

@@ -37,6 +37,15 @@ class DistillModel(BaseModel):
                 plugin_manager().get("objectives", name).modify_commandline_options(parser, is_train)
         return parser
 
+    @staticmethod
+    def offer_preset(parser: Any, released: Mapping[str, Any]) -> None:
+        """Offer `--preset as_released`: the defaults by which the published code departs from its paper."""
+        flags = ", ".join(f"--{name} {value}" for name, value in released.items())
+        preset_help = f"as_released: as the published code has it where it departs from the paper: {flags}"
+        parser.add_argument("--preset", choices=("paper", "as_released"), default="paper", help=preset_help)
+        if parser.peek().preset == "as_released":
+            parser.set_defaults(**released)
+
     @classmethod
     def all_objectives(cls, opt: argparse.Namespace) -> list[str]:
         """Return the names of the method's and of the added objectives, each once."""
@@ -44,9 +53,12 @@ class DistillModel(BaseModel):
         return list(dict.fromkeys([*cls.objective_names, *added]))
 
     def build_objectives(
-        self, has: Iterable[str], netG_S: nn.Module, netG_T: nn.Module | None, why_not: str
+        self, has: Iterable[str], netG_S: nn.Module, netG_T: nn.Module | None, source_nc: int, why_not: str
     ) -> list[Objective]:
-        """Build the objectives of one translation; `has` is what the teacher offers, `why_not` why it lacks the rest."""
+        """Build the objectives of one translation; `has` is what the teacher offers, `why_not` why it lacks the rest.
+
+        `source_nc` is the number of channels of the images that are translated.
+        """
         objectives = []
         for name in self.all_objectives(self.opt):
             kind = plugin_manager().get("objectives", name)
@@ -67,11 +79,7 @@ class DistillModel(BaseModel):
                         f"the student has {len(taps_S)} taps ({', '.join(taps_S)}) and the teacher {len(taps_T)} "
                         f"({', '.join(taps_T)}); name as many with --taps and --teacher_taps"
                     )
-                channels = (
-                    tap_channels(netG_S, taps_S, self.opt.input_nc),
-                    tap_channels(netG_T, taps_T, self.opt.input_nc),
-                )
-                objective.build(*channels)
+                objective.build(tap_channels(netG_S, taps_S, source_nc), tap_channels(netG_T, taps_T, source_nc))
             objectives.append(objective.to(self.device))
         names = [name for objective in objectives for name in objective.loss_names]
         if len(set(names)) < len(names):

@@ -15,7 +15,7 @@ from models.base_model import BaseModel, Direction
 from models.distillation.distiller import DistillModel, student_taps, teacher_taps
 from models.distillation.features import FeatureTaps
 from models.distillation.objectives import NEEDS, Objective, Translation
-from models.distillation.teacher import Teacher, load_teachers, refuse_narrower, teacher_architecture
+from models.distillation.teacher import Teacher, image_channels, load_teachers, refuse_narrower, teacher_architecture
 from util.plugin_manager import plugin_manager
 
 LIKE_TEACHER = ("netG", "norm", "netD", "n_layers_D", "ndf")  # a student is a narrower teacher with as good a judge
@@ -83,7 +83,8 @@ class OfflineDistillModel(DistillModel):
             netG_S = getattr(self.student, "net" + direction.netG)
             refuse_narrower(opt, teacher, netG_S)
             why_not = f"{opt.teacher} has it not ({teacher.words})" if teacher.netG else IMAGES_ONLY
-            objectives = self.build_objectives(offers, netG_S, teacher.netG, why_not)
+            source_nc = image_channels(opt, direction)[0]
+            objectives = self.build_objectives(offers, netG_S, teacher.netG, source_nc, why_not)
             one = Distilled(direction, teacher, objectives, direction.netG[1:])
             if teacher.netG is not None and any("features" in objective.needs for objective in objectives):
                 one.taps_S = FeatureTaps(netG_S, student_taps(opt, netG_S))

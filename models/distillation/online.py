@@ -77,7 +77,7 @@ class OnlineDistillModel(DistillModel):
         self.netD_T: nn.Module = getattr(self.teacher, "net" + self.direction.netD)
         self._prepare_discriminator(self.teacher, opt)
         why_not = "a teacher that is trained beside its student teaches one direction, and its D judges both"
-        self.objectives = self.build_objectives(OFFERED, self.netG, self.netG_T, why_not)
+        self.objectives = self.build_objectives(OFFERED, self.netG, self.netG_T, opt.input_nc, why_not)
         if not self.objectives:
             raise UserError("the student has nothing to learn: the weights of all its objectives are 0")
         trained = [p for module in (self.netG, *self.objectives) for p in module.parameters() if p.requires_grad]

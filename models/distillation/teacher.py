@@ -90,12 +90,17 @@ def refuse_narrower(opt: argparse.Namespace, teacher: Teacher, netG_S: nn.Module
         )
 
 
+def image_channels(opt: argparse.Namespace, direction: Direction) -> tuple[int, int]:
+    """Return the channels of a direction's source and of its target."""
+    return (opt.output_nc, opt.input_nc) if direction.netG.endswith("_B") else (opt.input_nc, opt.output_nc)
+
+
 def _load(
     opt: argparse.Namespace, files: TeacherFiles, file_G: Path, direction: Direction, device: torch.device
 ) -> Teacher:
     """Load one direction's networks, to stay as they are."""
     netG, what = build_generator(load_weights(file_G), file_G, files.architecture(file_G))
-    channels = (opt.input_nc, opt.output_nc) if direction.netG[1:] != "_B" else (opt.output_nc, opt.input_nc)
+    channels = image_channels(opt, direction)
     words = f"teacher of {direction.netG}: {file_G} ({what})"
     if (found := _channels(netG)) not in (None, channels):
         raise UserError(
