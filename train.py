@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from data import Loader, create_dataset, held_out_dataset, settle_source, summarise
 from models import create_model
 from models.base_model import BaseModel
-from models.evaluation import Evaluation
+from models.evaluation import IMAGES, Evaluation
 from options.base_options import refuse_to_overwrite, save_options
 from options.train_options import TrainOptions
 from util.errors import for_people
@@ -141,18 +141,20 @@ def make_progress(opt: argparse.Namespace, model: BaseModel, dataset: Loader, pl
 
 
 def plan_evaluation(opt: argparse.Namespace) -> list[str]:
-    """Settle on which images and by which metrics the run is evaluated; the first metric ("none", too) decides."""
-    best_teacher = plugin_manager().get("models", opt.model).selects_on_held_out(opt)
-    paired, metrics = opt.dataset_mode == "aligned", ["none"]
-    if best_teacher or opt.eval_freq > 0:
-        metric, reason = choose_metric(opt, paired)
-        metrics = list(dict.fromkeys([metric, *(available(opt, paired) if opt.eval_freq > 0 else [])]))
-        best = "the latest counts as the best" if metric == "none" else f"the best is chosen by {metric}"
-        print(f"on held-out images: {best} ({reason}; --best_metric chooses)")
-    # a teacher is all that can be chosen without --eval_freq; where nothing chooses, nothing is held out for it
-    asked = opt.eval_freq > 0 or metrics != ["none"]
+    """Settle on which images and by which metrics the run is evaluated; the first one ("none", too) decides."""
+    wanted = opt.eval_freq > 0 or plugin_manager().get("models", opt.model).selects_on_held_out(opt)
+    paired = opt.dataset_mode == "aligned"
+    metric, reason = choose_metric(opt, paired) if wanted else ("none", "")
+    # without --eval_freq only a teacher is chosen, and where no metric can choose it nothing is held out for that
+    asked = opt.eval_freq > 0 or metric != "none"
     opt.held_out_from = settle_source(opt, asked, opt.held_out_from)
-    return metrics if asked and metrics != ["none"] else []
+    if wanted:
+        best = (
+            "the latest counts as the best, no best_net is kept" if metric == "none" else f"best is the lowest {metric}"
+        )
+        print(f"evaluation on {IMAGES[opt.held_out_from]}: {best} ({reason}; --best_metric chooses)")
+    metrics = dict.fromkeys([metric, *(available(opt, paired) if opt.eval_freq > 0 else [])])
+    return list(metrics) if set(metrics) != {"none"} else []
 
 
 if __name__ == "__main__":

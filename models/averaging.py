@@ -22,7 +22,9 @@ class Averages:
 
     def __init__(self, networks: Mapping[str, nn.Module], optimizers: Iterable[Optimizer], decay: float) -> None:
         if not 0 < decay < 1:
-            raise UserError(f"--ema {decay} is no decay; type a number between 0 and 1 such as 0.999, or 0 for no average")
+            raise UserError(
+                f"--ema {decay} is no decay; type a number between 0 and 1 such as 0.999, or 0 for no average"
+            )
         if not networks:
             raise UserError("--ema averages a generator, and this model names none; leave --ema out")
         self.averages: dict[str, AveragedModel] = {}

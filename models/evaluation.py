@@ -21,7 +21,12 @@ from util.metrics.record import metric_line
 from util.provenance import append_lines
 
 METRICS_FILE = "metrics.jsonl"
-IMAGES = {"train": "held-out images", "val": "the val folder", "test": "the TEST set (--protocol paper)"}
+IMAGES = {
+    "train": "held-out images",
+    "val": "the val folder",
+    "test": "the TEST set (--protocol paper)",
+    "nowhere": "no images",
+}
 
 
 class Best(NamedTuple):
@@ -57,7 +62,9 @@ class Evaluation:
             for variant, network in self._variants(name, translator):
                 began = time.monotonic()
                 scores = self.held_out.scores(translating(network), translator.backward)
-                facts = self._facts(name, translator, variant) | steps | {"epoch": epoch, "train_seconds": train_seconds}
+                facts = (
+                    self._facts(name, translator, variant) | steps | {"epoch": epoch, "train_seconds": train_seconds}
+                )
                 facts["seconds"] = time.monotonic() - began
                 lines += [self._line(metric, score, facts) for metric, score in scores.items()]
                 better = not translator.teaches and self._keep_if_best(name, variant, network, scores, epoch)

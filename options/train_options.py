@@ -88,15 +88,14 @@ class TrainOptions(BaseOptions):
         return parser, opt
 
 
-def held_out_before(opt: argparse.Namespace, saved: dict[str, Any]) -> str:
+def held_out_before(opt: argparse.Namespace, saved: dict[str, Any]) -> str | None:
     """Return where an interrupted run's evaluation images come from; other ones are refused."""
-    before = saved.get("held_out_from", "train" if saved.get("holdout") else "nowhere")
-    decides = {"train": ("holdout", "protocol"), "val": ("protocol",), "test": ("protocol",), "nowhere": ()}
-    for name in decides[before]:
-        was, now = saved.get(name, "held_out"), getattr(opt, name)
-        if now != was:
+    before = saved.get("held_out_from", "nowhere")
+    decides = {"train": ("holdout", "protocol"), "val": ("protocol",), "test": ("protocol",)}
+    for name in decides.get(before, ()):
+        if (now := getattr(opt, name)) != saved[name]:
             raise UserError(
-                f"--{name} {now}: the run was begun with {was}, and its scores and best networks stand for those images; "
-                f"leave --{name} out, or start a run under another --name"
+                f"--{name} {now}: the run was begun with {saved[name]}, and its scores and best networks stand for those "
+                f"images; leave --{name} out, or start a run under another --name"
             )
     return before

@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from data.aligned_dataset import AlignedDataset
 from data import held_out_dataset, settle_source
+from data.aligned_dataset import AlignedDataset
 from data.holdout import split
 from data.unaligned_dataset import UnalignedDataset
 from util.errors import UserError
