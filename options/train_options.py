@@ -10,6 +10,7 @@ from options.base_options import BaseOptions, read_saved_options, saved_options_
 from options.option_parser import OptionParser, first_look
 from util.errors import UserError
 from util.metrics.held_out import METRICS
+from util.plugin_manager import plugin_manager
 
 
 class TrainOptions(BaseOptions):
@@ -85,6 +86,9 @@ class TrainOptions(BaseOptions):
             parser.notes.append(f"--epoch_count {opt.epoch_count} is not needed: the saved state knows its epoch")
             opt.epoch_count = parser.saved["epoch_count"]  # the schedules count from the epoch the run began with
         opt.held_out_from = held_out_before(opt, parser.saved) if opt.continue_train else None
+        evaluates = opt.eval_freq > 0 or plugin_manager().get("models", opt.model).selects_on_held_out(opt)
+        if "holdout" in parser.typed() and not opt.continue_train and not evaluates:
+            parser.notes.append(f"--holdout {opt.holdout} holds nothing out: no --eval_freq asks for an evaluation")
         return parser, opt
 
 
