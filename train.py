@@ -10,15 +10,16 @@ import contextlib
 import time
 from collections.abc import Sequence
 
-from data import Loader, create_dataset, has_validation, held_out_dataset, summarise
+from data import Loader, create_dataset, held_out_dataset, settle_source, summarise
 from models import create_model
 from models.base_model import BaseModel
+from models.evaluation import IMAGES, Evaluation
 from options.base_options import refuse_to_overwrite, save_options
 from options.train_options import TrainOptions
 from util.errors import for_people
 from util.finite import FiniteWatch
 from util.health import Health
-from util.metrics.held_out import HeldOut, choose_metric
+from util.metrics.held_out import HeldOut, available, choose_metric
 from util.plugin_manager import plugin_manager
 from util.progress import Progress
 from util.randomness import random_state, restore_random_state, seed_everything
@@ -32,13 +33,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     opt = TrainOptions().parse(argv)
     refuse_to_overwrite(opt)
     seed_everything(opt.seed)
-    metric = held_out_metric(opt)
+    metrics = plan_evaluation(opt)
     dataset = create_dataset(opt)
     print(summarise(dataset))
     model = create_model(opt)
     print(f"model [{type(model).__name__}] was created")
     print(model.setup(opt))
-    held_out = HeldOut(held_out_dataset(opt), metric, opt, model.device) if metric != "none" else None
+    evaluation = None
+    if metrics:
+        evaluation = Evaluation(opt, model, HeldOut(held_out_dataset(opt), metrics[0], opt, model.device, metrics[1:]))
     state = model.load_state() if opt.continue_train else None
     save_options(opt)
     visualizer = Visualizer(opt)
@@ -47,17 +50,19 @@ def main(argv: Sequence[str] | None = None) -> None:
         place = Place.from_state(state["place"])
         restore_random_state(state["random"])
         visualizer.load_state_dict(state["visualizer"])
+        if evaluation and state.get("evaluation"):
+            evaluation.load_state_dict(state["evaluation"])
         print(f"going on in epoch {place.epoch}, after step {place.steps}")
     # closed before an error speaks, so that its sentence has a line of its own below the bar
     with contextlib.closing(visualizer), contextlib.closing(make_progress(opt, model, dataset, place)) as progress:
-        train(opt, model, dataset, held_out, visualizer, progress, place)
+        train(opt, model, dataset, evaluation, visualizer, progress, place)
 
 
 def train(
     opt: argparse.Namespace,
     model: BaseModel,
     dataset: Loader,
-    held_out: HeldOut | None,
+    evaluation: Evaluation | None,
     visualizer: Visualizer,
     progress: Progress,
     place: Place,
@@ -73,7 +78,9 @@ def train(
         model.save_networks(name)
         if name == "latest":
             visuals = visualizer.state_dict()
-            model.save_state({"place": place.state_dict(), "random": random_state(), "visualizer": visuals})
+            scores = evaluation.state_dict() if evaluation else None
+            progress = {"place": place.state_dict(), "random": random_state(), "visualizer": visuals}
+            model.save_state(progress | {"evaluation": scores})
 
     for epoch in range(place.epoch, last_epoch + 1):
         epoch_start = time.monotonic()
@@ -82,7 +89,7 @@ def train(
         while place.turn < len(turns):
             model.begin_pass(turns[place.turn])
             if candidate := model.candidate():
-                progress.say(model.judge(held_out.score(candidate) if held_out else None))
+                progress.say(model.judge(evaluation.held_out.score(candidate) if evaluation else None))
             dataset.set_pass(place.passes, start=place.position)
             for data in clock.over(dataset):
                 model.set_input(data)
@@ -112,6 +119,11 @@ def train(
             place.pass_done()
         rate = model.update_learning_rate()
         place.epoch_done()
+        if evaluation and evaluation.due(epoch):
+            watch.settle()
+            lines, sentence = evaluation.run(epoch, place.seconds)
+            progress.say(sentence)
+            visualizer.plot_metrics(epoch, lines)
         if (opt.save_epoch_freq > 0 and epoch % opt.save_epoch_freq == 0) or epoch == last_epoch:
             progress.say(f"saving the model at the end of epoch {epoch}, iters {place.total_iters}")
             save("latest")
@@ -128,16 +140,21 @@ def make_progress(opt: argparse.Namespace, model: BaseModel, dataset: Loader, pl
     return Progress(steps, steps / max(1, len(epochs)), done=place.steps)
 
 
-def held_out_metric(opt: argparse.Namespace) -> str:
-    """Return the metric that chooses the best on held-out images; "none" when nothing is chosen, or can't be."""
-    metric = "none"
-    if plugin_manager().get("models", opt.model).selects_on_held_out(opt):
-        metric, reason = choose_metric(opt, paired=opt.dataset_mode == "aligned")
-        best = "the latest counts as the best" if metric == "none" else f"the best is chosen by {metric}"
-        print(f"on held-out images: {best} ({reason}; --best_metric chooses)")
-    if metric == "none" or has_validation(opt):
-        opt.holdout = 0.0
-    return metric
+def plan_evaluation(opt: argparse.Namespace) -> list[str]:
+    """Settle on which images and by which metrics the run is evaluated; the first one ("none", too) decides."""
+    wanted = opt.eval_freq > 0 or plugin_manager().get("models", opt.model).selects_on_held_out(opt)
+    paired = opt.dataset_mode == "aligned"
+    metric, reason = choose_metric(opt, paired) if wanted else ("none", "")
+    # without --eval_freq only a teacher is chosen, and where no metric can choose it nothing is held out for that
+    asked = opt.eval_freq > 0 or metric != "none"
+    opt.held_out_from = settle_source(opt, asked, opt.held_out_from)
+    if wanted:
+        best = (
+            "the latest counts as the best, no best_net is kept" if metric == "none" else f"best is the lowest {metric}"
+        )
+        print(f"evaluation on {IMAGES[opt.held_out_from]}: {best} ({reason}; --best_metric chooses)")
+    metrics = dict.fromkeys([metric, *(available(opt, paired) if opt.eval_freq > 0 else [])])
+    return list(metrics) if set(metrics) != {"none"} else []
 
 
 if __name__ == "__main__":

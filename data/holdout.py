@@ -10,8 +10,10 @@ from pathlib import Path
 
 from util.errors import UserError
 
+FEWEST = 2  # a distance between sets of features needs two of each
 
-def split(paths: Sequence[str], fraction: float, minimum: int = 2) -> tuple[list[str], list[str]]:
+
+def split(paths: Sequence[str], fraction: float, minimum: int = FEWEST) -> tuple[list[str], list[str]]:
     """Part files into (train, held out) by a hash of their stems: the same for every seed, method and machine.
 
     At least `minimum` files are held out, and never more than half of them; both parts keep the order of `paths`.
@@ -25,6 +27,38 @@ def split(paths: Sequence[str], fraction: float, minimum: int = 2) -> tuple[list
     return [path for path in paths if path not in held_out], [path for path in paths if path in held_out]
 
 
+def has_validation(opt: Namespace) -> bool:
+    """Tell whether the data folder comes with a `val` phase of its own."""
+    names = ("valA", "valB") if opt.dataset_mode == "unaligned" else ("val",)
+    return all((Path(opt.dataroot) / name).is_dir() for name in names)
+
+
+def settle_source(opt: Namespace, asked: bool, before: str | None) -> str:
+    """Decide once for a run's whole life which images it is evaluated on: those of train, val, test or nowhere.
+
+    `before` is what an interrupted run decided: the images that it trains on can't change on the way.
+    """
+    if before not in (None, "nowhere"):
+        return str(before)
+    if not asked:
+        return "nowhere"
+    if opt.protocol == "paper":
+        return "test"
+    if has_validation(opt):
+        return "val"
+    if before == "nowhere":
+        raise UserError(
+            "the run has trained on all images, so none are left to evaluate on; make a val folder, or start a run under "
+            "another --name with --eval_freq from the beginning"
+        )
+    if opt.holdout == 0:
+        raise UserError(
+            "--holdout 0 keeps no image to evaluate on, and there is no val folder; type --holdout 0.1, or --eval_freq 0 "
+            "(and --best_metric none)"
+        )
+    return "train"
+
+
 def is_holdout(opt: Namespace) -> bool:
     """Tell whether the options ask for the held-out images themselves."""
     return getattr(opt, "split", "train") == "holdout"
@@ -32,11 +66,14 @@ def is_holdout(opt: Namespace) -> bool:
 
 def part(paths: Sequence[str], opt: Namespace) -> list[str]:
     """Keep the files that belong to the part the options ask for; at test time every file does."""
-    fraction = getattr(opt, "holdout", 0) or 0
+    fraction = getattr(opt, "holdout", 0) if getattr(opt, "held_out_from", "train") == "train" else 0
     if is_holdout(opt):
         held_out = split(paths, fraction)[1]
-        if not held_out:
-            raise UserError(f"--holdout {fraction} holds out none of {len(paths)} images; type --holdout 0")
+        if len(held_out) < FEWEST:
+            raise UserError(
+                f"--holdout {fraction} holds out {len(held_out) or 'none'} of {len(paths)} images, and a score needs "
+                f"{FEWEST}; take more images, a larger --holdout, or make a val folder"
+            )
         return held_out
     return split(paths, fraction)[0] if fraction and opt.isTrain else list(paths)
 

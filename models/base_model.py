@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from models.averaging import Averages
 from models.generators import UNET_DEPTHS, deepest_unet_that_fits
 from models.networks import get_scheduler
 from models.recognise import explain_mismatch
@@ -36,6 +37,14 @@ class Direction(NamedTuple):
     conditional: bool  # D judges (source, image) pairs instead of images
 
 
+class Translator(NamedTuple):
+    """A generator that evaluation scores."""
+
+    network: nn.Module
+    backward: bool = False  # it goes from the target's domain to the source's, as a CycleGAN's G_B does
+    teaches: bool = False  # an online teacher: looked at, but no result of the run
+
+
 class BaseModel(ABC):
     """Base class of all models, with upstream's life: set_input, optimize_parameters, save, or set_input, test."""
 
@@ -56,6 +65,7 @@ class BaseModel(ABC):
         self.metric: float = 0.0  # used for learning rate policy 'plateau'
         self.generator_terms: list[Callable[[], Tensor]] = []  # what the generators learn besides, in their own step
         self.discriminator_terms: dict[str, Callable[[], Tensor]] = {}  # per netD: what else it learns in its step
+        self.averages: Averages | None = None
         if opt.isTrain:
             check_depth(opt)
 
@@ -91,6 +101,9 @@ class BaseModel(ABC):
         """Create the schedulers, or load what is to be tested; return what was set up, in words."""
         if self.isTrain:
             self.schedulers = [get_scheduler(optimizer, opt) for optimizer in self.optimizers]
+            if opt.ema:
+                results = {name: one.network for name, one in self.translators().items() if not one.teaches}
+                self.averages = Averages(results, self.optimizers, opt.ema)
             return self.describe_networks(opt.verbose)
         loaded = self.load_networks(f"iter_{opt.load_iter}" if opt.load_iter > 0 else opt.epoch)
         return "\n".join([*loaded, self.describe_networks(opt.verbose)])
@@ -109,6 +122,13 @@ class BaseModel(ABC):
     def judge(self, score: float | None) -> str:
         """Take the candidate's score (lower is better; None when none can be had); return the decision in words."""
         return ""
+
+    def translators(self) -> dict[str, Translator]:
+        """Return the generators that evaluation scores, by the names that stand in its results."""
+        if not self.directions:
+            return {"G": Translator(self.networks()["G"])} if "G" in self.networks() else {}
+        first = self.directions[0].source
+        return {one.netG: Translator(getattr(self, "net" + one.netG), one.source != first) for one in self.directions}
 
     def eval(self) -> None:
         """Put the networks into eval mode: running statistics, no dropout."""
@@ -181,11 +201,15 @@ class BaseModel(ABC):
 
     # ---- files -------------------------------------------------------------------------------------------------------
 
+    def kept_networks(self) -> dict[str, nn.Module]:
+        """Return the networks that are saved: all of them, and the averaged ones as `<name>_ema`."""
+        return self.networks() | (self.averages.networks() if self.averages else {})
+
     def save_networks(self, epoch: int | str) -> None:
         """Write each network's weights to `<epoch>_net_<name>.pth`, bare and on the CPU."""
-        refuse_broken_weights(self.networks())
+        refuse_broken_weights(self.kept_networks())
         self.save_dir.mkdir(parents=True, exist_ok=True)
-        for name, network in self.networks().items():
+        for name, network in self.kept_networks().items():
             save_checkpoint(network_state(network), self.save_dir / f"{epoch}_net_{name}.pth")
 
     def load_networks(self, epoch: int | str) -> list[str]:
@@ -205,7 +229,8 @@ class BaseModel(ABC):
     def state_dict(self) -> dict[str, Any]:
         """Return all that training needs to go on, in tensors and plain types."""
         return {
-            "networks": {name: network_state(network) for name, network in self.networks().items()},
+            "networks": {name: network_state(network) for name, network in self.kept_networks().items()},
+            "averages": self.averages.state_dict() if self.averages else {},
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
             "lr": self.opt.lr,
@@ -217,6 +242,8 @@ class BaseModel(ABC):
         """Take up training where `state_dict` left it."""
         for name, network in self.networks().items():
             fit_or_explain(network, state["networks"][name], f"network {name} in {self.save_dir / STATE_FILE}")
+        if self.averages:
+            self.averages.load_state_dict(state.get("averages", {}), state["networks"])
         if state["lr_policy"] != self.opt.lr_policy:
             policy = state["lr_policy"]
             raise UserError(

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
+from models.averaging import SUFFIX
 from models.base_model import BaseModel, load_network
 from models.networks import define_G
 from util.errors import UserError
@@ -39,14 +40,14 @@ class TestModel(BaseModel):
 
     def load_networks(self, epoch: int | str) -> list[str]:
         """Load the generator; where only a CycleGAN's two exist and none was chosen, take A's and say so."""
+        suffix = self.opt.model_suffix
         path = self.save_dir / f"{epoch}_net_{self.model_names[0]}.pth"
-        forward = self.save_dir / f"{epoch}_net_G_A.pth"
-        if self.opt.model_suffix or path.is_file() or not forward.is_file():
+        forward = self.save_dir / f"{epoch}_net_G_A{suffix}.pth"
+        if suffix not in ("", SUFFIX) or path.is_file() or not forward.is_file():
             return super().load_networks(epoch)
         load_network(self.netG, forward)
-        return [
-            f"loading the model from {forward} (there is no {path.name}; --model_suffix _B takes the other direction)"
-        ]
+        other = f"--model_suffix _B{suffix} takes the other direction"
+        return [f"loading the model from {forward} (there is no {path.name}; {other})"]
 
     def set_input(self, input: Mapping[str, Any]) -> None:
         """Take a batch of images."""

@@ -9,6 +9,8 @@ from typing import Any
 from options.base_options import BaseOptions, read_saved_options, saved_options_path
 from options.option_parser import OptionParser, first_look
 from util.errors import UserError
+from util.metrics.held_out import METRICS
+from util.plugin_manager import plugin_manager
 
 
 class TrainOptions(BaseOptions):
@@ -46,6 +48,17 @@ class TrainOptions(BaseOptions):
         policies = ("linear", "step", "plateau", "cosine")
         add("--lr_policy", default="linear", choices=policies, help="learning rate policy")
         add("--lr_decay_iters", type=int, default=50, help="multiply by a gamma every lr_decay_iters iterations")
+        add("--ema", type=float, default=0.0, help="also keep an average of the student's weights, e.g. 0.999; 0 = off")
+        add("--eval_freq", type=int, default=0, help="epochs between evaluations on held-out images; 0 = none")
+        best = "held-out metric that chooses best_net_G.pth and the best teacher; auto: kid, else ksd, else l1 (paired)"
+        add("--best_metric", choices=METRICS, default="auto", help=best)
+        kept = "share of the training images kept for evaluation, if there is any and no val folder"
+        add("--holdout", type=float, default=0.1, help=kept)
+        protocol = "evaluate on held-out images, or on the test set as papers do, which every line then says"
+        add("--protocol", choices=("held_out", "paper"), default="held_out", help=protocol)
+        add("--inception_weights", default=None, help="pytorch-fid's Inception weights, for kid")
+        ksd = "SqueezeNet's weights for ksd: imagenet or a file (default: those of --perceptual squeezenet)"
+        add("--ksd_weights", default=None, help=ksd)
 
     def saved_options(self, argv: Sequence[str]) -> dict[str, Any]:
         """With --continue_train, everything not typed is as the run was started."""
@@ -72,4 +85,21 @@ class TrainOptions(BaseOptions):
         if opt.continue_train and opt.epoch_count != parser.saved["epoch_count"]:
             parser.notes.append(f"--epoch_count {opt.epoch_count} is not needed: the saved state knows its epoch")
             opt.epoch_count = parser.saved["epoch_count"]  # the schedules count from the epoch the run began with
+        opt.held_out_from = held_out_before(opt, parser.saved) if opt.continue_train else None
+        evaluates = opt.eval_freq > 0 or plugin_manager().get("models", opt.model).selects_on_held_out(opt)
+        if "holdout" in parser.typed() and not opt.continue_train and not evaluates:
+            parser.notes.append(f"--holdout {opt.holdout} holds nothing out: no --eval_freq asks for an evaluation")
         return parser, opt
+
+
+def held_out_before(opt: argparse.Namespace, saved: dict[str, Any]) -> str | None:
+    """Return where an interrupted run's evaluation images come from; other ones are refused."""
+    before = saved.get("held_out_from", "nowhere")
+    decides = {"train": ("holdout", "protocol"), "val": ("protocol",), "test": ("protocol",)}
+    for name in decides.get(before, ()):
+        if (now := getattr(opt, name)) != saved[name]:
+            raise UserError(
+                f"--{name} {now}: the run was begun with {saved[name]}, and its scores and best networks stand for those "
+                f"images; leave --{name} out, or start a run under another --name"
+            )
+    return before

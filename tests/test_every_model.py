@@ -23,7 +23,9 @@ from models import create_model
 from models.distillation.distiller import DistillModel
 from models.distillation.online import OnlineDistillModel
 from options.train_options import TrainOptions
+from util.backbones import backbone_layers
 from util.plugin_manager import plugin_manager
+from util.provenance import read_lines
 
 Flags = Callable[..., list[str]]
 Parse = Callable[[Sequence[str]], Namespace]
@@ -174,6 +176,23 @@ def test_going_on_does_not_depend_on_the_number_of_workers(monkeypatch: pytest.M
     straight, broken = run_twice(monkeypatch, write, "pix2pix", stop=5)
     for name in ("latest_net_G.pth", "latest_net_D.pth", "latest_state.pth"):
         assert differing(straight / name, broken / name) == []
+
+
+@pytest.mark.parametrize(("model", "data"), [("reko", "pix2pix"), ("crd", "cycle_gan")])
+def test_the_best_and_the_average_go_on_too(
+    monkeypatch: pytest.MonkeyPatch, flags: Flags, tmp_path: Path, model: str, data: str
+) -> None:
+    layers, file = backbone_layers("squeezenet", "random"), tmp_path / "squeezenet.pth"
+    torch.save(layers.state_dict(), file)
+    options = {"eval_freq": 1, "ema": 0.9, "ksd_weights": file, "n_epochs": 3, "no_html": True}
+    options |= INTERLEAVED if model == "crd" else {}
+    straight, broken = run_twice(monkeypatch, lambda **o: flags(model, data, **o), model, stop=6, **options)
+    files = sorted(path.name for path in straight.glob("*.pth"))
+    assert {"best_net_G.pth", "latest_net_G_ema.pth"} < set(files)
+    assert {name: differing(straight / name, broken / name) for name in files} == {name: [] for name in files}
+    scores = [{(line["epoch"], line["network"], line["variant"]): (line["value"], line["student_steps"])
+               for line in read_lines(folder / "metrics.jsonl")} for folder in (straight, broken)]  # fmt: skip
+    assert scores[0] == scores[1] and len(scores[0]) == (9 if model == "crd" else 6)
 
 
 def test_a_finished_run_goes_on_with_more_epochs(flags: Flags) -> None:

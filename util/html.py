@@ -36,7 +36,8 @@ STYLE = """
 body { margin: 0 auto; padding: 2rem clamp(1rem, 4vw, 3rem) 4rem; max-width: 100rem; background: var(--paper);
   color: var(--ink); font: 1rem/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", sans-serif; }
 body.newest-first { display: flex; flex-direction: column-reverse; }
-body.newest-first > header { order: 1; }
+body.newest-first > .pinned { order: 1; }
+body.newest-first > header { order: 2; }
 h1 { margin: 0 0 1.5rem; font-size: 1.6rem; font-weight: 650; line-height: 1.25; letter-spacing: -.01em; }
 h1, h2, figcaption { overflow-wrap: anywhere; }
 section { padding: 1rem 0 1.5rem; border-top: 1px solid var(--line); }
@@ -104,9 +105,9 @@ class HTML:
         """Return the folder that the page's images belong in."""
         return str(self.img_dir)
 
-    def add_header(self, text: str) -> None:
-        """Begin a section under a headline."""
-        self._section = tags.section(tags.h2(_printable(text)))
+    def add_header(self, text: str, pinned: bool = False) -> None:
+        """Begin a section under a headline; on a growing page a `pinned` one stays at the top."""
+        self._section = tags.section(tags.h2(_printable(text)), **{"cls": "pinned"} if pinned else {})
         self._unwritten.append(self._section)
 
     def add_images(self, ims: Sequence[str], txts: Sequence[str], links: Sequence[str], width: int = 400) -> None:

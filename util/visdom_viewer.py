@@ -88,7 +88,7 @@ class VisdomViewer:
             self.pending[window] = draw
             self.changed.notify_all()
 
-    def curves(self, window: int | str, title: str, curve: Curve) -> None:
+    def curves(self, window: int | str, title: str, curve: Curve, ylabel: str = "loss") -> None:
         """Draw whole curves: a window with a number would lose its history on append."""
         x, y = curve.arrays()
         names = list(curve.names)
@@ -96,7 +96,7 @@ class VisdomViewer:
         def draw(client: Any) -> None:
             # a loss that is reported less often than its neighbours has gaps
             gaps = {"plotly": {name: {"connectgaps": True} for name in names}}
-            opts = {"title": title, "legend": names, "xlabel": "epoch", "ylabel": "loss", "traceopts": gaps}
+            opts = {"title": title, "legend": names, "xlabel": "epoch", "ylabel": ylabel, "traceopts": gaps}
             client.line(X=x, Y=y, win=window, opts=opts)
 
         if names:

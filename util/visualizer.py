@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,17 @@ import numpy as np
 from tqdm import tqdm
 
 from util.curves import Curve
+from util.files import write_text
 from util.images import mkdirs, save_image, tensor2im
+from util.metric_picture import picture
 from util.sinks import Guarded, make_sinks
 from util.visdom_viewer import VisdomViewer, windows
 
 LOG_NAME = "loss_log.txt"
 WEB_FOLDER = "web"
 TEACHER_PREFIX = "teacher_"
+METRIC_PREFIX = "metric_"  # of the kinds of curves, and of their windows in visdom
+METRICS_PICTURE = "metrics.svg"
 REFRESH_SECONDS = 30  # upstream's single second leaves no time to look at a picture
 
 
@@ -91,10 +95,31 @@ class Visualizer:
         for sink in self.sinks:
             sink("losses", self.x, losses)
 
+    def plot_metrics(self, epoch: int, lines: Iterable[Mapping[str, Any]]) -> None:
+        """Add an evaluation's lines to the curves, of which every metric has its own, and draw them on the page."""
+        values: dict[str, dict[str, float]] = {}
+        for line in lines:
+            label = line["network"] if line["variant"] == "last" else f"{line['network']} {line['variant']}"
+            values.setdefault(line["metric"], {})[label] = line["value"]
+        for metric, part in values.items():
+            self.curves.setdefault(METRIC_PREFIX + metric, Curve()).add(epoch, part)
+            self._show_curves(METRIC_PREFIX + metric)
+            for sink in self.sinks:
+                sink("losses", epoch, {f"{metric}/{label}": value for label, value in part.items()})
+        if self.page:
+            kinds = [kind for kind in self.curves if kind.startswith(METRIC_PREFIX)]
+            self.page("draw", {kind.removeprefix(METRIC_PREFIX): self.curves[kind] for kind in kinds})
+
     def _show_curves(self, kind: str) -> None:
-        if self.visdom:
-            title = f"{self.name} teacher loss over time" if kind == "teacher" else f"{self.name} loss over time"
-            self.visdom("curves", self.windows[kind], title, self.curves[kind])
+        if not self.visdom:
+            return
+        if kind.startswith(METRIC_PREFIX):
+            metric = kind.removeprefix(METRIC_PREFIX)
+            window = kind if self.opt.display_id == 1 else f"{kind}_{self.opt.display_id}"
+            self.visdom("curves", window, f"{self.name} {metric} (lower is better)", self.curves[kind], metric)
+            return
+        title = f"{self.name} teacher loss over time" if kind == "teacher" else f"{self.name} loss over time"
+        self.visdom("curves", self.windows[kind], title, self.curves[kind])
 
     def print_current_losses(
         self, epoch: int, iters: int, losses: Mapping[str, float], t_comp: float, t_data: float
@@ -112,9 +137,10 @@ class Visualizer:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue the curves of another run."""
-        for kind, curve in self.curves.items():
+        metrics = [kind for kind in state if kind.startswith(METRIC_PREFIX)]
+        for kind in [*self.curves, *metrics]:
             if kind in state:
-                curve.load_state_dict(state[kind])
+                self.curves.setdefault(kind, Curve()).load_state_dict(state[kind])
                 self._show_curves(kind)
 
     def close(self) -> None:
@@ -141,4 +167,12 @@ class TrainingPage:
         if new:
             self.html.add_header(f"epoch [{epoch}]")
             self.html.add_images(new, [files[file] for file in new], new, width=self.width)
+            self.html.save()
+
+    def draw(self, metrics: Mapping[str, Curve]) -> None:
+        """Draw the metrics' curves; their picture stays where it is on the page, and changes."""
+        write_text(self.html.img_dir / METRICS_PICTURE, picture(metrics))
+        if METRICS_PICTURE not in self.html.images:
+            self.html.add_header("metrics on images that training does not see", pinned=True)
+            self.html.add_images([METRICS_PICTURE], ["over the epochs"], [METRICS_PICTURE], width=720)
             self.html.save()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.modules.instancenorm import _InstanceNorm
@@ -42,3 +43,13 @@ def frozen(network: nn.Module) -> Iterator[nn.Module]:
                         restore.callback(setattr, module, name, getattr(module, name))
                         setattr(module, name, None)
         yield network
+
+
+def translating(network: nn.Module) -> Callable[[Tensor], Tensor]:
+    """Return the translation by a frozen generator, without a graph: to look at it while it is trained."""
+
+    def translate(images: Tensor) -> Tensor:
+        with torch.no_grad(), frozen(network):
+            return network(images)
+
+    return translate

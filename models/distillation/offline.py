@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.base_model import BaseModel, Direction
+from models.base_model import BaseModel, Direction, Translator
 from models.distillation.distiller import DistillModel, student_taps, teacher_taps
 from models.distillation.features import FeatureTaps
 from models.distillation.objectives import NEEDS, Objective, Translation
@@ -170,6 +170,10 @@ class OfflineDistillModel(DistillModel):
     def networks(self) -> dict[str, nn.Module]:
         """Return the student's networks under their bare names."""
         return self.student.networks()
+
+    def translators(self) -> dict[str, Translator]:
+        """Return the student's generators."""
+        return self.student.translators()
 
     def current_losses(self) -> OrderedDict[str, Tensor]:
         """Return the student's own losses, then the objectives'."""

@@ -12,15 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.base_model import BaseModel, Direction, fit_or_explain, load_network
+from models.base_model import BaseModel, Direction, Translator, fit_or_explain, load_network
 from models.distillation.distiller import DistillModel, student_taps, teacher_taps
 from models.distillation.features import FeatureTaps
-from models.distillation.frozen import frozen, keep_statistics
+from models.distillation.frozen import frozen, keep_statistics, translating
 from models.distillation.objectives import Translation
 from models.networks import define_G
 from util.checkpoint import network_state
 from util.errors import UserError
-from util.metrics.held_out import METRICS
 from util.plugin_manager import plugin_manager
 
 TEACHER, STUDENT, BOTH = "teacher", "student", "all"
@@ -50,11 +49,6 @@ class OnlineDistillModel(DistillModel):
             add("--student_discriminator", choices=judges, default="frozen", help=judge_help)
             add("--pretrained_D", default=None, help="start the teacher's D from this file instead of from scratch")
             add("--freeze_D", action="store_true", help="never train that D (needs --pretrained_D)")
-            best = "interleaved: held-out metric by which the best teacher so far is chosen; auto: what the data allows"
-            add("--best_metric", choices=METRICS, default="auto", help=best)
-            holdout_help = "interleaved: share of the training images kept for that, unless there is a val folder"
-            add("--holdout", type=float, default=0.1, help=holdout_help)
-            add("--inception_weights", default=None, help="pytorch-fid's Inception weights, for kid")
         return parser
 
     def __init__(self, opt: argparse.Namespace) -> None:
@@ -142,7 +136,7 @@ class OnlineDistillModel(DistillModel):
 
     def candidate(self) -> Callable[[Tensor], Tensor] | None:
         """When the student's turn begins, the teacher as it is now may become the one to learn from."""
-        return self._translate_with_teacher if self.judging else None
+        return translating(self.netG_T) if self.judging else None
 
     def judge(self, score: float | None) -> str:
         """Learn from the present teacher if no earlier one had a better (lower) held-out score."""
@@ -158,10 +152,10 @@ class OnlineDistillModel(DistillModel):
             else f"teacher: held-out score {score:.5g} is the best so far"
         )
 
-    @torch.no_grad()
-    def _translate_with_teacher(self, images: Tensor) -> Tensor:
-        with frozen(self.netG_T):
-            return self.netG_T(images)
+    def translators(self) -> dict[str, Translator]:
+        """Return the student, and the teacher as it is now."""
+        teacher = {"G_teacher": Translator(self.netG_T, teaches=True)} if self.teacher is not None else {}
+        return {"G": Translator(self.netG), **teacher}
 
     # ---- one step ------------------------------------------------------------------------------------------------------
 

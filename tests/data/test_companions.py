@@ -39,15 +39,20 @@ def inside(image: np.ndarray) -> np.ndarray:
 def root(tmp_path: Path) -> Path:
     """Make an unpaired and a paired set and companions of both sides: masks, and the negatives as translations."""
     for seed, name in enumerate(NAMES):
-        A, B = noise((24, 20), seed), noise((24, 20), 50 + seed)
-        save(A, tmp_path / "trainA" / name)
-        save(B, tmp_path / "trainB" / name)
-        save(np.concatenate([A, B], 1), tmp_path / "train" / name)
-        for side, image in (("A", A), ("B", B)):
-            file = Path(name).with_suffix(".bmp")
-            save(inside(image), tmp_path / f"masks{side}" / file)
-            save(255 - image, tmp_path / f"negatives{side}" / file)
+        add_images(tmp_path, name, seed)
     return tmp_path
+
+
+def add_images(root: Path, name: str, seed: int) -> None:
+    """Add an image of each side, and what belongs to it."""
+    A, B = noise((24, 20), seed), noise((24, 20), 50 + seed)
+    save(A, root / "trainA" / name)
+    save(B, root / "trainB" / name)
+    save(np.concatenate([A, B], 1), root / "train" / name)
+    for side, image in (("A", A), ("B", B)):
+        file = Path(name).with_suffix(".bmp")
+        save(inside(image), root / f"masks{side}" / file)
+        save(255 - image, root / f"negatives{side}" / file)
 
 
 @pytest.fixture
@@ -127,10 +132,11 @@ def test_a_folder_of_folders_has_masks_for_both_sides(root: Path, companions) ->
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_held_out_images_bring_their_companions(companions, create_dataset, mode: str) -> None:
-    opt = companions(mode, holdout=0.4)
+def test_held_out_images_bring_their_companions(root: Path, companions, create_dataset, mode: str) -> None:
+    add_images(root, "3.png", 3)
+    opt = companions(mode, holdout=0.4, held_out_from="train")
     batches = list(data.held_out_dataset(opt))
-    assert batches
+    assert len(batches) == 2
     for batch in batches:
         torch.testing.assert_close(batch["A_teacher"], -batch["A"], rtol=0, atol=0.05)
 
@@ -141,7 +147,7 @@ def test_a_val_folder_has_companions_of_its_own_or_none(root: Path, companions, 
         save(noise((24, 20), 9), root / f"val{side}" / "9.png")
     if own:
         save(inside(noise((24, 20), 9)), root / "masksA" / "valA" / "9.png")
-    opt = companions(preprocess="none", holdout=0.1)
+    opt = companions(preprocess="none", holdout=0.1, held_out_from="val")
     (batch,) = data.held_out_dataset(opt)
     assert ("A_mask" in batch) == own and "A_teacher" not in batch
     assert opt.masks and opt.teacher_images  # those of the training images

@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from data import held_out_dataset, settle_source
 from data.aligned_dataset import AlignedDataset
 from data.holdout import split
 from data.unaligned_dataset import UnalignedDataset
@@ -88,3 +89,66 @@ def test_test_phase_is_never_split(horses, options):
 def test_empty_part_is_refused(horses, options):
     with pytest.raises(UserError, match="holds out none of 7"):
         UnalignedDataset(options(holdout=0, split="holdout"))
+
+
+def test_a_single_image_is_too_few_for_a_score(photo, tmp_path, options):
+    for folder in ("trainA", "trainB"):
+        for number in range(3):
+            photo(f"{folder}/{number}.png")
+    with pytest.raises(UserError, match="holds out 1 of 3 images, and a score needs 2"):
+        UnalignedDataset(options(holdout=0.1, split="holdout"))
+
+
+# --- where the images come from ---------------------------------------------------------------------------------------
+
+
+def evaluated(options, **changed):
+    """Return options as the command line leaves them."""
+    return options(**{"holdout": 0.3, "protocol": "held_out", "held_out_from": None, **changed})
+
+
+def test_nothing_is_held_out_unless_it_is_asked_for(horses, options):
+    opt = evaluated(options)
+    assert settle_source(opt, False, None) == "nowhere"
+    opt.held_out_from = "nowhere"
+    assert len(UnalignedDataset(opt).A_paths) == 7
+
+
+@pytest.mark.parametrize(("protocol", "val", "source"), [("held_out", 0, "train"), ("held_out", 1, "val"),
+                                                         ("paper", 0, "test"), ("paper", 1, "test")])  # fmt: skip
+def test_the_source_is_a_val_folder_else_a_part_and_the_test_set_only_by_protocol(
+    horses, photo, options, create_dataset, protocol, val, source
+):
+    for folder in ("valA", "valB") if val else ():
+        photo(f"{folder}/8.png")
+    opt = evaluated(options, protocol=protocol)
+    opt.held_out_from = settle_source(opt, True, None)
+    assert opt.held_out_from == source
+    train, kept = UnalignedDataset(opt), held_out_dataset(opt).dataset
+    assert len(train.A_paths) == (5 if source == "train" else 7)
+    folders = {path.split("/")[-2] for path in (*kept.A_paths, *kept.B_paths)}
+    assert folders == {f"{source}A", f"{source}B"}
+    assert not {*train.A_paths, *train.B_paths} & {*kept.A_paths, *kept.B_paths}
+
+
+def test_images_are_evaluated_one_by_one(horses, options, create_dataset):
+    opt = evaluated(options, batch_size=4, held_out_from="train")
+    assert [len(batch["A"]) for batch in held_out_dataset(opt)] == [1, 1]
+
+
+def test_the_split_of_a_run_stays(horses, photo, options):
+    for folder in ("valA", "valB"):
+        photo(f"{folder}/8.png")  # made after the run began
+    assert settle_source(evaluated(options), True, "train") == "train"
+    assert settle_source(evaluated(options), False, "train") == "train"
+    assert settle_source(evaluated(options), True, "nowhere") == "val"
+
+
+def test_a_run_that_saw_every_image_has_none_left(horses, options):
+    with pytest.raises(UserError, match="none are left to evaluate on"):
+        settle_source(evaluated(options), True, "nowhere")
+
+
+def test_no_share_and_no_folder_is_refused(horses, options):
+    with pytest.raises(UserError, match="--holdout 0 keeps no image"):
+        settle_source(evaluated(options, holdout=0), True, None)

@@ -73,6 +73,15 @@ TRAIN = {
     "use_wandb": False,
     "use_tensorboard": False,
 }
+TRAIN |= {  # our own
+    "ema": 0.0,
+    "eval_freq": 0,
+    "best_metric": "auto",
+    "holdout": 0.1,
+    "protocol": "held_out",
+    "inception_weights": None,
+    "ksd_weights": None,
+}
 TEST = {
     "results_dir": "./results/",
     "aspect_ratio": 1.0,

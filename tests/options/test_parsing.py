@@ -128,6 +128,14 @@ def test_continue_train_needs_nothing_but_the_name() -> None:
     assert vars(again) | {"option_table": ""} == expected | {"option_table": ""}
 
 
+def test_a_holdout_that_nobody_asks_for_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    said = "--holdout 0.2 holds nothing out"
+    parse("--model", "pix2pix", "--holdout", "0.2")
+    assert said in capsys.readouterr().out
+    parse("--model", "pix2pix", "--holdout", "0.2", "--eval_freq", "1")
+    assert said not in capsys.readouterr().out
+
+
 def test_continue_train_asks_for_the_gpus_that_were_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     saved("--name", "h2z", "--gpu_ids", "1")  # on a machine without any
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)

@@ -38,7 +38,11 @@ INCEPTION = {"inception_weights": "inception.pth"}
     ("paired", "given", "metric"),
     [
         (True, {}, "l1"),
-        (True, INCEPTION | SQUEEZENET, "l1"),
+        (True, INCEPTION | SQUEEZENET, "kid"),
+        (True, SQUEEZENET, "ksd"),
+        (True, {"ksd_weights": "squeezenet.pth"}, "ksd"),
+        (False, {"ksd_weights": "imagenet"} | RANDOM, "ksd"),
+        (True, SQUEEZENET | {"best_metric": "l1"}, "l1"),
         (False, {}, "none"),
         (False, RANDOM, "none"),
         (False, SQUEEZENET, "ksd"),
@@ -59,8 +63,9 @@ def test_the_metric_that_can_be_had(paired: bool, given: dict[str, Any], metric:
     ("given", "said"),
     [
         ({"best_metric": "l1"}, "type kid or ksd"),
-        ({"best_metric": "ksd"}, "--perceptual squeezenet"),
-        ({"best_metric": "ksd"} | RANDOM, "not random"),
+        ({"best_metric": "ksd"}, "--ksd_weights FILE"),
+        ({"best_metric": "ksd"} | RANDOM, "--ksd_weights imagenet"),
+        ({"ksd_weights": "random"}, "would measure nothing"),
         ({"best_metric": "kid"}, "--inception_weights FILE"),
     ],
 )
@@ -134,11 +139,51 @@ def test_ksd_is_the_kernel_distance_of_pooled_features(squeezenet: Namespace) ->
     def features(images: Tensor) -> Tensor:
         return tapped(layers, taps, (images + 1) / 2)[0].mean((2, 3))
 
-    real = torch.cat([features(B), features(B[:2])])  # of the target side every drawn image counts
-    expected = kernel_distance(features(-A), real)
+    expected = kernel_distance(features(-A), features(B))  # an image that comes round again counts once
     held_out = HeldOut(batches, "ksd", squeezenet, CPU)
     assert held_out.score(lambda images: -images) == pytest.approx(expected, rel=1e-5)
     assert held_out.score(lambda images: -images) == pytest.approx(expected, rel=1e-5)  # real features are kept
+
+
+def test_every_metric_comes_with_its_counts(squeezenet: Namespace) -> None:
+    generator = torch.Generator().manual_seed(3)
+    A, B = (torch.rand(3, 3, 32, 48, generator=generator) * 2 - 1 for _ in range(2))
+    held_out = HeldOut([batch("ab", A[:2], B[:2]), batch("c", A[2:], B[2:])], "ksd", squeezenet, CPU, ["ksd", "l1"])
+    scores = held_out.scores(lambda images: images)
+    assert list(scores) == ["ksd", "l1"]
+    assert scores["ksd"].value == held_out.score(lambda images: images)
+    assert scores["l1"] == (pytest.approx(float((A - B).abs().mean())), 3, 3, [48, 32])
+
+
+def test_backward_goes_from_the_targets_to_the_sources() -> None:
+    A, B = flat(0.1, 0.3), flat(0.5, 0.5)
+    seen: list[Tensor] = []
+
+    def translate(images: Tensor) -> Tensor:
+        seen.append(images)
+        return images
+
+    held_out = HeldOut([batch("ab", A, B)], "l1", options(), CPU)
+    assert held_out.scores(translate, backward=True)["l1"].value == pytest.approx(0.3)
+    assert torch.equal(seen[0], B)
+
+
+def test_no_metric_that_decides_means_no_score() -> None:
+    held_out = HeldOut([batch("a", flat(0.0), flat(1.0))], "none", options(), CPU, ["l1"])
+    assert held_out.score(lambda images: images) is None
+    assert held_out.scores(lambda images: images)["l1"].value == 1.0
+
+
+def test_one_image_is_too_few_for_a_distance(squeezenet: Namespace) -> None:
+    held_out = HeldOut([batch("a", torch.zeros(1, 3, 32, 32), torch.zeros(1, 3, 32, 32))], "ksd", squeezenet, CPU)
+    with pytest.raises(UserError, match="two of each kind, and there are 1 and 1"):
+        held_out.score(lambda images: images)
+
+
+def test_loading_the_networks_draws_no_random_number(squeezenet: Namespace) -> None:
+    before = torch.get_rng_state()
+    HeldOut([], "ksd", squeezenet, CPU)
+    assert torch.equal(before, torch.get_rng_state())
 
 
 def test_a_better_translator_has_a_lower_ksd(squeezenet: Namespace) -> None:

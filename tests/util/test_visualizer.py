@@ -226,3 +226,49 @@ def test_testing_writes_no_training_page(opt):
     vars(opt).update(isTrain=False, no_html=False)
     Visualizer(opt)
     assert not (folder(opt) / "web").exists()
+
+
+# --- metrics ----------------------------------------------------------------------------------------------------------
+
+
+def result(metric: str, network: str, value: float, variant: str = "last") -> dict:
+    return {"metric": metric, "network": network, "variant": variant, "value": value}
+
+
+RESULTS = [result("kid", "G_A", 0.2), result("kid", "G_A", 0.1, "ema"), result("l1", "G_A", 0.5)]
+
+
+def test_each_metric_has_a_window_and_a_curve_per_network(viewed):
+    visualizer, viewer = viewed()
+    visualizer.plot_metrics(5, RESULTS)
+    (_, window, title, curve, label), (_, other, *_) = viewer.calls
+    assert (window, title, label, other) == ("metric_kid", "blobs kid (lower is better)", "kid", "metric_l1")
+    assert curve.names == ["G_A", "G_A ema"] and curve.points == [(5.0, {"G_A": 0.2, "G_A ema": 0.1})]
+    visualizer, viewer = viewed(display_id=10)
+    visualizer.plot_metrics(5, RESULTS)
+    assert viewer.calls[0][1] == "metric_kid_10"
+
+
+def test_metric_curves_go_on(viewed):
+    visualizer, _ = viewed()
+    visualizer.plot_metrics(5, RESULTS)
+    other, viewer = viewed()
+    other.load_state_dict(visualizer.state_dict())
+    assert [call[1] for call in viewer.calls][-2:] == ["metric_kid", "metric_l1"]
+    other.plot_metrics(10, RESULTS)
+    assert [x for x, _ in other.curves["metric_kid"].points] == [5.0, 10.0]
+
+
+def test_metrics_stand_at_the_top_of_the_page_once(opt):
+    opt.no_html = False
+    visualizer = Visualizer(opt)
+    visualizer.display_current_results(visuals(), 1, True)
+    for epoch in (1, 2):
+        visualizer.plot_metrics(epoch, RESULTS)
+    page = (folder(opt) / "web" / "index.html").read_text()
+    assert page.count("metrics.svg") == 2 and page.count('<section class="pinned">') == 1  # a picture and its link
+    picture = (folder(opt) / "web" / "images" / "metrics.svg").read_text()
+    assert picture.count("<path") == 3
+    opt.continue_train = True
+    Visualizer(opt).plot_metrics(3, RESULTS)
+    assert (folder(opt) / "web" / "index.html").read_text() == page

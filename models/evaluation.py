@@ -1,0 +1,142 @@
+"""Evaluation during training (`--eval_freq`): who is scored, what is written down, and which weights are kept as best."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from models.averaging import SUFFIX, steps_taken
+from models.base_model import BaseModel, Translator
+from models.distillation.frozen import translating
+from util.checkpoint import network_state, save_checkpoint
+from util.errors import UserError
+from util.metrics.held_out import WORDS, HeldOut, Score
+from util.metrics.record import metric_line
+from util.provenance import append_lines
+
+METRICS_FILE = "metrics.jsonl"
+IMAGES = {
+    "train": "held-out images",
+    "val": "the val folder",
+    "test": "the TEST set (--protocol paper)",
+    "nowhere": "no images",
+}
+
+
+class Best(NamedTuple):
+    """What `best_net_<network>.pth` holds."""
+
+    score: float
+    epoch: int
+    variant: str
+
+
+class Evaluation:
+    """Score a model's generators on images that it is not trained on, and keep the best weights of each student.
+
+    Each student's generator has a best of its own. With `--ema` its last and its averaged weights compete for it.
+    Nothing that training depends on is touched: no weight, no statistic, no mode, no generator of random numbers.
+    """
+
+    def __init__(self, opt: argparse.Namespace, model: BaseModel, held_out: HeldOut) -> None:
+        self.opt, self.model, self.held_out = opt, model, held_out
+        self.best: dict[str, Best] = {}
+
+    def due(self, epoch: int) -> bool:
+        """Tell whether an evaluation follows this epoch: one always follows the last."""
+        last = self.opt.n_epochs + self.opt.n_epochs_decay
+        return self.opt.eval_freq > 0 and (epoch % self.opt.eval_freq == 0 or epoch == last)
+
+    def run(self, epoch: int, train_seconds: float) -> tuple[list[dict[str, Any]], str]:
+        """Evaluate after an epoch; return the lines that metrics.jsonl gets, and the same in one sentence."""
+        lines: list[dict[str, Any]] = []
+        said = []
+        steps = self._steps()
+        for name, translator in self.model.translators().items():
+            for variant, network in self._variants(name, translator):
+                began = time.monotonic()
+                scores = self.held_out.scores(translating(network), translator.backward)
+                facts = (
+                    self._facts(name, translator, variant) | steps | {"epoch": epoch, "train_seconds": train_seconds}
+                )
+                facts["seconds"] = time.monotonic() - began
+                lines += [self._line(metric, score, facts) for metric, score in scores.items()]
+                better = not translator.teaches and self._keep_if_best(name, variant, network, scores, epoch)
+                values = ", ".join(f"{metric} {score.value:.4g}" for metric, score in scores.items())
+                label = name if variant == "last" else f"{name} ({variant})"
+                said.append(f"{label} {values}{' (best so far)' if better else ''}")
+        append_lines(self.model.save_dir / METRICS_FILE, lines)
+        return lines, f"epoch {epoch} on {IMAGES[self.opt.held_out_from]}: {'; '.join(said)}"
+
+    def _variants(self, name: str, translator: Translator) -> list[tuple[str, nn.Module]]:
+        averages = self.model.averages.networks() if self.model.averages else {}
+        averaged = averages.get(name + SUFFIX)
+        return [("last", translator.network)] + ([("ema", averaged)] if averaged is not None else [])
+
+    def _keep_if_best(
+        self, name: str, variant: str, network: nn.Module, scores: Mapping[str, Score], epoch: int
+    ) -> bool:
+        """Save the weights as best_net_<name>.pth if the deciding metric was never as low."""
+        if self.held_out.metric == "none":
+            return False
+        score, before = scores[self.held_out.metric].value, self.best.get(name)
+        if not math.isfinite(score) or (before and score >= before.score):
+            return False
+        save_checkpoint(network_state(network), self.model.save_dir / f"best_net_{name}.pth")
+        self.best[name] = Best(score, epoch, variant)
+        return True
+
+    def _steps(self) -> dict[str, int | None]:
+        """Count the steps of the student, and of a teacher that learns beside it."""
+        taken: dict[bool, int] = {}
+        for translator in self.model.translators().values():
+            taken.setdefault(translator.teaches, steps_taken(translator.network, self.model.optimizers))
+        return {"student_steps": taken.get(False), "teacher_steps": taken.get(True)}
+
+    def _facts(self, name: str, translator: Translator, variant: str) -> dict[str, Any]:
+        opt = self.opt
+        batch_norm = any(isinstance(module, _BatchNorm) for module in translator.network.modules())
+        back = {"AtoB": "BtoA", "BtoA": "AtoB"}
+        return {
+            "split": "test" if opt.held_out_from == "test" else "held_out",
+            "experiment": opt.name,
+            "model": opt.model,
+            "direction": back[opt.direction] if translator.backward else opt.direction,
+            "network": name,
+            "variant": variant,
+            "network_mode": f"{'batch statistics, ' if batch_norm else ''}dropout off",
+            "seed": opt.seed,
+        }
+
+    def _line(self, metric: str, score: Score, facts: Mapping[str, Any]) -> dict[str, Any]:
+        where = {"train": "held-out part of train", "val": "val folder", "test": "paper: the test set, during training"}
+        protocol = f"{where[self.opt.held_out_from]}; {WORDS[metric]}; images of --crop_size, unquantised"
+        return metric_line(
+            metric,
+            score.value,
+            count_fakes=score.fakes,
+            count_reals=score.reals,
+            resolution=score.resolution,
+            protocol=protocol,
+            **facts,
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the best scores, and the metric that they are of."""
+        return {"metric": self.held_out.metric, "best": {name: list(best) for name, best in self.best.items()}}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up the best scores; those of another metric could not be compared with what comes."""
+        before, now = state["metric"], self.held_out.metric
+        if before not in ("none", now):
+            raise UserError(
+                f"the run chooses its best by {before}, and this start by {now}; type --best_metric {before}, with the "
+                "weights that it was begun with"
+            )
+        self.best = {name: Best(*best) for name, best in state["best"].items()}

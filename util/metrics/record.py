@@ -1,0 +1,38 @@
+"""The JSON line of a result: the same keys in every line, whoever measured."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from util.errors import nearest
+from util.provenance import provenance
+
+FACTS = (
+    "spread",  # float: of KID over its subsets, the 95th percentile of a latency, …; None when there is none
+    "count_fakes",
+    "count_reals",
+    "split",  # held_out, test, train+test or folder
+    "protocol",  # what was done, in words
+    "experiment",  # the --name
+    "model",
+    "direction",  # AtoB or BtoA
+    "network",  # G, G_A, G_B or G_teacher
+    "variant",  # last, ema or best
+    "epoch",
+    "weights",  # SHA-256 of the network's file
+    "network_mode",  # batch statistics and dropout, in words
+    "resolution",  # [width, height]; None when mixed
+    "student_steps",
+    "teacher_steps",
+    "train_seconds",
+    "seed",
+    "seconds",  # what the evaluation took
+)
+
+
+def metric_line(metric: str, value: float, **facts: Any) -> dict[str, Any]:
+    """Return a result as a line of metrics.jsonl: what is not given is None, and provenance comes last."""
+    for name in facts:
+        if name not in FACTS:
+            raise ValueError(f"a line of results has no '{name}'; {nearest(name, FACTS)}")
+    return {"metric": metric, "value": value} | {name: facts.get(name) for name in FACTS} | provenance()
