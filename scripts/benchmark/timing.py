@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 
@@ -13,7 +14,15 @@ import torch
 def median_seconds(
     variants: Mapping[str, Callable[[], object]], repeats: int, device: torch.device | str = "cpu"
 ) -> dict[str, float]:
-    """Return each variant's median time; they run in turn, so that a busy moment of the machine hits all."""
+    """Return each variant's median time; they run in turn."""
+    times = seconds_in_turn(variants, repeats, device)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def seconds_in_turn(
+    variants: Mapping[str, Callable[[], object]], repeats: int, device: torch.device | str = "cpu"
+) -> dict[str, list[float]]:
+    """Return each variant's times; they run in turn, so that a busy moment of the machine hits all."""
     times: dict[str, list[float]] = {name: [] for name in variants}
     for _ in range(repeats):
         for name, run in variants.items():
@@ -22,7 +31,7 @@ def median_seconds(
             run()
             wait_for(device)
             times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in times.items()}
+    return times
 
 
 def wait_for(device: torch.device | str) -> None:
@@ -34,3 +43,14 @@ def wait_for(device: torch.device | str) -> None:
 def peak_bytes() -> int:
     """Return the process's peak resident memory; it only ever rises."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+@contextlib.contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Let torch compute on `count` threads for a while."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
