@@ -190,7 +190,7 @@ def test_summary_says_what_is_kept(horses, shoes, options):
 
 
 def test_held_out_images_are_not_kept(horses, options, create_dataset):
-    loader = held_out_dataset(options(holdout=0.5, **RAM))
+    loader = held_out_dataset(options(holdout=0.5, held_out_from="train", **RAM))
     assert loader.dataset.budget is None
 
 
