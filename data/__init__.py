@@ -37,6 +37,7 @@ def held_out_dataset(opt: Namespace) -> Loader:
     """
     opt = copy.copy(opt)
     opt.num_threads, opt.batch_size, opt.serial_batches, opt.no_flip = 0, 1, True, True
+    opt.cache_images = "none"  # seen too seldom, and --cache_gb is for the whole run
     if opt.held_out_from == "train":
         opt.split = "holdout"
         return create_dataset(opt)

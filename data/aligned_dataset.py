@@ -8,7 +8,7 @@ from typing import Any
 from data.base_dataset import BaseDataset, get_params, get_transform
 from data.checks import NAMED, Header
 from data.companions import Companions, source_side
-from data.image_folder import open_image
+from data.transforms import size_of
 from util.errors import UserError
 
 
@@ -26,9 +26,9 @@ class AlignedDataset(BaseDataset):
     def __init__(self, opt: Namespace) -> None:
         super().__init__(opt)
         self.AB_paths = self.images_in(opt.phase, panels=2)
-        self.grey_A, self.grey_B = self.grayscale_sides()
         self._check_pairs(self.folders[-1].headers)
-        self.companions = Companions(self.opt, source_side(opt), self.folders[-1], panels=2)
+        self.images = self.pixels_of(self.folders[-1], self.grayscale_sides())
+        self.companions = Companions(self.opt, source_side(opt), self.folders[-1], panels=2, budget=self.budget)
 
     def _check_pairs(self, headers: list[Header]) -> None:
         any_shape = getattr(self.opt, "any_pair_shape", False)
@@ -46,12 +46,11 @@ class AlignedDataset(BaseDataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return {'A', 'B', 'A_paths', 'B_paths'}, and the companions that the options ask for."""
         path = self.AB_paths[index]
-        both = open_image(path)
-        half = both.width // 2
-        params = get_params(self.opt, (half, both.height))
-        A = get_transform(self.opt, params, grayscale=self.grey_A)(both.crop((0, 0, half, both.height)))
-        B = get_transform(self.opt, params, grayscale=self.grey_B)(both.crop((half, 0, 2 * half, both.height)))
-        return {"A": A, "B": B, "A_paths": path, "B_paths": path} | self.companions.read(path, params)
+        A, B = self.images.read(path)
+        params = get_params(self.opt, size_of(A))
+        transform = get_transform(self.opt, params)
+        item = {"A": transform(A), "B": transform(B), "A_paths": path, "B_paths": path}
+        return item | self.companions.read(path, params)
 
     def __len__(self) -> int:
         """Return the number of pairs."""

@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 from data.checks import Folder, check_files
 from data.holdout import options_for_part, part
 from data.image_folder import limit, make_dataset
+from data.images import Budget, Images
 from data.layout import nothing_found
 from data.transforms import Transform, check_sizes, get_params, get_transform, output_size
 from util.errors import UserError
@@ -32,6 +33,7 @@ class BaseDataset(Dataset[dict[str, Any]], ABC):
         self.opt = options_for_part(opt)
         self.root = str(opt.dataroot)
         self.folders: list[Folder] = []  # what `summarise` tells
+        self.budget = Budget(opt.cache_gb) if getattr(opt, "cache_images", "none") == "ram" else None
 
     @staticmethod
     def modify_commandline_options(parser: ArgumentParser, is_train: bool) -> ArgumentParser:
@@ -66,6 +68,11 @@ class BaseDataset(Dataset[dict[str, Any]], ABC):
         )
         self._check_batches([(width // panels, height) for width, height in (by_path[path].size for path in paths)])
         return paths
+
+    def pixels_of(self, folder: Folder, greys: Sequence[bool] = (False,)) -> Images:
+        """Return the reader of a folder whose files hold one panel side by side for each of `greys`."""
+        sizes = {header.path: (header.size[0] // len(greys), header.size[1]) for header in folder.headers}
+        return Images(self.opt, sizes, greys, budget=self.budget)
 
     def _check_batches(self, sizes: Sequence[tuple[int, int]]) -> None:
         """Refuse now what could not be stacked to a batch in the middle of a run."""

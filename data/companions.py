@@ -10,8 +10,9 @@ from PIL import Image
 from torch import Tensor
 
 from data.checks import NAMED, Folder, check_files, listing
-from data.image_folder import make_dataset, open_image
-from data.transforms import get_transform
+from data.image_folder import make_dataset
+from data.images import Budget, Images
+from data.transforms import BICUBIC, get_transform
 from util.errors import UserError
 
 KINDS = {"masks": "mask", "teacher_images": "teacher"}  # the option that names the folder, and what an item calls it
@@ -25,8 +26,11 @@ class Companions:
     has no translation, and masks only where a folder of its own name holds them.
     """
 
-    def __init__(self, opt: Namespace, side: str, images: Folder, panels: int = 1) -> None:
+    def __init__(
+        self, opt: Namespace, side: str, images: Folder, panels: int = 1, budget: Budget | None = None
+    ) -> None:
         self.opt, self.side = opt, side
+        self.readers: dict[str, Images] = {}
         self.files: dict[str, dict[str, str]] = {}
         for option, kind in KINDS.items():
             if not (root := getattr(opt, option, None)):  # only distilling models have the option
@@ -34,6 +38,11 @@ class Companions:
             own = own_folder(root, Path(images.directory).name)
             if side == source_side(opt) or (kind == "mask" and own):
                 self.files[kind] = match(f"--{option} {root}", own or Path(root), images, panels)
+                sizes = {self.files[kind][h.path]: (h.size[0] // panels, h.size[1]) for h in images.headers}
+                grey = kind == "mask" or opt.output_nc == 1
+                # nearest: a mask's edge stays an edge
+                method = Image.Resampling.NEAREST if kind == "mask" else BICUBIC
+                self.readers[kind] = Images(opt, sizes, [grey], method, budget)
 
     def read(self, path: str, params: dict[str, Any]) -> dict[str, Tensor]:
         """Return the image's companions, by the draw of crop and flip that the image had.
@@ -41,13 +50,10 @@ class Companions:
         'A_mask' (1, H, W) in [0, 1] and 'A_teacher' (C, H, W) in [-1, 1], with the letter of the side.
         """
         found: dict[str, Tensor] = {}
-        if "mask" in self.files:
-            # nearest: a mask's edge stays an edge
-            transform = get_transform(self.opt, params, grayscale=True, method=Image.Resampling.NEAREST)
-            found[f"{self.side}_mask"] = (transform(open_image(self.files["mask"][path])) + 1) / 2
-        if "teacher" in self.files:
-            transform = get_transform(self.opt, params, grayscale=self.opt.output_nc == 1)
-            found[f"{self.side}_teacher"] = transform(open_image(self.files["teacher"][path]))
+        transform = get_transform(self.opt, params)
+        for kind, images in self.readers.items():
+            (pixels,) = images.read(self.files[kind][path])
+            found[f"{self.side}_{kind}"] = (transform(pixels) + 1) / 2 if kind == "mask" else transform(pixels)
         return found
 
 

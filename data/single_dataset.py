@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from data.base_dataset import BaseDataset, get_transform
-from data.image_folder import open_image
 from data.layout import is_collection, nothing_found
 
 
@@ -20,12 +19,14 @@ class SingleDataset(BaseDataset):
             raise nothing_found(self.opt, Path(self.root))  # rather than translate train, test, A and B alike
         self.A_paths = self.images_in()
         # Whichever side the folder is, it is what the generator reads, so its channels are --input_nc.
-        self.transform = get_transform(self.opt, grayscale=opt.input_nc == 1)
+        self.images = self.pixels_of(self.folders[-1], [opt.input_nc == 1])
+        self.transform = get_transform(self.opt)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return {'A', 'A_paths'}."""
         path = self.A_paths[index]
-        return {"A": self.transform(open_image(path)), "A_paths": path}
+        (pixels,) = self.images.read(path)
+        return {"A": self.transform(pixels), "A_paths": path}
 
     def __len__(self) -> int:
         """Return the number of images."""

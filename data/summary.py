@@ -27,6 +27,8 @@ def summarise(dataset: Any) -> str:
     lines: list[str] = []
     for folder in folders:
         lines.extend(describe(folder, dataset.opt, pairs=dataset.opt.dataset_mode == "aligned"))
+    if budget := getattr(dataset, "budget", None):
+        lines.append(f"data: {budget}")
     return "\n".join(lines)
 
 

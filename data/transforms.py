@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
 from util.errors import UserError, nearest
 
@@ -56,7 +57,10 @@ def get_params(opt: Namespace, size: Size) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Transform:
-    """Apply `--preprocess` and the flip to an image; without `params`, draw them anew for each image."""
+    """Apply `--preprocess` and the flip to an image; without `params`, draw them anew for each image.
+
+    What `to_pixels` made of an image is taken in its place: resized then, and grey or not, as that was asked to.
+    """
 
     opt: Namespace
     params: dict[str, Any] | None = None
@@ -64,22 +68,17 @@ class Transform:
     method: Image.Resampling = BICUBIC
     convert: bool = True
 
-    def __call__(self, image: Image.Image) -> Any:
+    def __call__(self, image: Image.Image | Tensor) -> Any:
         """Return a float32 (C, H, W) tensor in [-1, 1], or a Pillow image where `convert` is off."""
         opt = self.opt
-        params = self.params or get_params(opt, image.size)
-        if self.grayscale:
-            image = image.convert("L")
-        if (size := scaled_size(opt, image.size)) != image.size:
-            image = image.resize(size, self.method)
+        pixels = image if isinstance(image, Tensor) else to_pixels(opt, image, self.grayscale, self.method)
+        params = self.params or get_params(opt, size_of(pixels))
         if "crop" in opt.preprocess:
             x, y = params["crop_pos"]
-            width, height = min(image.width, opt.crop_size), min(image.height, opt.crop_size)
-            if image.size != (width, height):
-                image = image.crop((x, y, x + width, y + height))
+            pixels = pixels[:, y : y + opt.crop_size, x : x + opt.crop_size]
         if params["flip"] and not opt.no_flip:
-            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        return to_tensor(image) if self.convert else image
+            pixels = pixels.flip(2)
+        return to_range(pixels) if self.convert else Image.fromarray(pixels.permute(1, 2, 0).squeeze(2).numpy())
 
 
 def get_transform(
@@ -96,9 +95,24 @@ def get_transform(
     return Transform(opt, params, grayscale, method, convert)
 
 
-def to_tensor(image: Image.Image) -> torch.Tensor:
-    """Turn an 8-bit L or RGB image into a float32 (C, H, W) tensor in [-1, 1]."""
-    pixels = np.array(image, dtype=np.uint8)
-    channels_last = torch.from_numpy(pixels[:, :, None] if pixels.ndim == 2 else pixels)
-    # Divided, then shifted: torchvision's order of operations, so that the last bit agrees too.
-    return channels_last.permute(2, 0, 1).contiguous().float().div_(255).sub_(0.5).div_(0.5)
+def to_pixels(opt: Namespace, image: Image.Image, grayscale: bool, method: Image.Resampling) -> Tensor:
+    """Do what `--preprocess` does to an image whenever it is seen, resizing, and return uint8 (C, H, W)."""
+    if grayscale:
+        image = image.convert("L")
+    if (size := scaled_size(opt, image.size)) != image.size:
+        image = image.resize(size, method)
+    pixels = torch.from_numpy(np.array(image, dtype=np.uint8))
+    return pixels[None] if pixels.ndim == 2 else pixels.permute(2, 0, 1).contiguous()
+
+
+def size_of(pixels: Tensor) -> Size:
+    """Return the size of (C, H, W) pixels; `scaled_size` leaves it as it is."""
+    return pixels.shape[2], pixels.shape[1]
+
+
+def to_range(pixels: Tensor) -> Tensor:
+    """Turn uint8 into float32 in [-1, 1], to the last bit as torchvision does: (x / 255 - 0.5) / 0.5.
+
+    The 0.5 are powers of two, so leaving them out, x / 127.5 - 1, rounds alike.
+    """
+    return torch.div(pixels, 127.5).sub_(1)

@@ -8,7 +8,7 @@ from typing import Any
 
 from data.base_dataset import BaseDataset, get_params, get_transform
 from data.companions import Companions
-from data.image_folder import open_image
+from data.transforms import size_of
 
 
 class UnalignedDataset(BaseDataset):
@@ -18,9 +18,10 @@ class UnalignedDataset(BaseDataset):
         super().__init__(opt)
         self.A_paths = self.images_in(opt.phase + "A")
         self.B_paths = self.images_in(opt.phase + "B")
-        self.grey = dict(zip("AB", self.grayscale_sides(), strict=True))
-        sides = zip("AB", self.folders, strict=True)
-        self.companions = {side: Companions(self.opt, side, images) for side, images in sides}
+        greys = dict(zip("AB", self.grayscale_sides(), strict=True))
+        sides = dict(zip("AB", self.folders, strict=True))
+        self.images = {side: self.pixels_of(folder, [greys[side]]) for side, folder in sides.items()}
+        self.companions = {side: Companions(self.opt, side, f, budget=self.budget) for side, f in sides.items()}
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return {'A', 'B', 'A_paths', 'B_paths'}, and the companions that the options ask for."""
@@ -30,10 +31,10 @@ class UnalignedDataset(BaseDataset):
         return self._read("A", A_path) | self._read("B", B_path)
 
     def _read(self, side: str, path: str) -> dict[str, Any]:
-        image = open_image(path)
-        params = get_params(self.opt, image.size)
-        transform = get_transform(self.opt, params, grayscale=self.grey[side])
-        return {side: transform(image), f"{side}_paths": path} | self.companions[side].read(path, params)
+        (pixels,) = self.images[side].read(path)
+        params = get_params(self.opt, size_of(pixels))
+        image = get_transform(self.opt, params)(pixels)
+        return {side: image, f"{side}_paths": path} | self.companions[side].read(path, params)
 
     def __len__(self) -> int:
         """Return the length of the longer side; the shorter one comes round again."""

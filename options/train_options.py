@@ -37,6 +37,8 @@ class TrainOptions(BaseOptions):
         add("--save_epoch_freq", type=int, default=5, help="frequency of saving checkpoints at the end of epochs")
         add("--save_by_iter", action="store_true", help="whether saves model by iteration")
         add("--continue_train", action="store_true", help="go on from the latest saved state, with its options")
+        add("--cache_images", default="none", choices=("none", "ram"), help="ram keeps resized images, once read")
+        add("--cache_gb", type=float, default=4.0, help="the most that --cache_images ram takes, in 10^9 bytes")
         add("--epoch_count", type=int, default=1, help="the starting epoch count of a new run")
         add("--phase", default="train", help="train, val, test, etc")
         add("--n_epochs", type=int, default=100, help="number of epochs with the initial learning rate")

@@ -147,3 +147,21 @@ def test_sizes_that_do_not_stack_are_refused_at_once(horses, photo, options):
         UnalignedDataset(options(preprocess="none", batch_size=2))
     assert len(UnalignedDataset(options(preprocess="none"))) == 8
     assert len(UnalignedDataset(options(preprocess="crop", batch_size=2))) == 8
+
+
+class Threads(Patience):
+    """Tell on how many threads a worker computes."""
+
+    def __getitem__(self, index: int) -> int:
+        return torch.get_num_threads()
+
+
+def test_workers_compute_on_one_thread_each(options):
+    # two pools of threads that wait for the same processors slow each other tenfold
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert [int(batch) for batch in Loader(Threads(), options(num_threads=1))] == [1]
+        assert [int(batch) for batch in Loader(Threads(), options(num_threads=0))] == [2]
+    finally:
+        torch.set_num_threads(before)

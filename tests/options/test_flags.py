@@ -74,6 +74,8 @@ TRAIN = {
     "use_tensorboard": False,
 }
 TRAIN |= {  # our own
+    "cache_images": "none",
+    "cache_gb": 4.0,
     "ema": 0.0,
     "eval_freq": 0,
     "best_metric": "auto",
@@ -91,6 +93,7 @@ TEST = {
 }
 CYCLE_GAN = {"lambda_A": 10.0, "lambda_B": 10.0, "lambda_identity": 0.5}
 CHOICES = {
+    "cache_images": ["none", "ram"],
     "direction": ["AtoB", "BtoA"],
     "preprocess": ["resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "none"],
     "gan_mode": ["lsgan", "vanilla", "wgangp", "hinge"],

@@ -1,0 +1,1 @@
+"""Benchmarks: each compares ways to the same result, in one process and in turn; a file each."""

@@ -1,0 +1,56 @@
+"""Timing of variants in turn, and memory at its peak: what all benchmarks measure with."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping
+
+import torch
+
+
+def median_seconds(
+    variants: Mapping[str, Callable[[], object]], repeats: int, device: torch.device | str = "cpu"
+) -> dict[str, float]:
+    """Return each variant's median time; they run in turn."""
+    times = seconds_in_turn(variants, repeats, device)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def seconds_in_turn(
+    variants: Mapping[str, Callable[[], object]], repeats: int, device: torch.device | str = "cpu"
+) -> dict[str, list[float]]:
+    """Return each variant's times; they run in turn, so that a busy moment of the machine hits all."""
+    times: dict[str, list[float]] = {name: [] for name in variants}
+    for _ in range(repeats):
+        for name, run in variants.items():
+            wait_for(device)
+            start = time.perf_counter()
+            run()
+            wait_for(device)
+            times[name].append(time.perf_counter() - start)
+    return times
+
+
+def wait_for(device: torch.device | str) -> None:
+    """Wait until an accelerator has done what it was asked."""
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def peak_bytes() -> int:
+    """Return the process's peak resident memory; it only ever rises."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+@contextlib.contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Let torch compute on `count` threads for a while."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
