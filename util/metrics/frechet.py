@@ -46,4 +46,6 @@ def gaussian_of_moments(mean: Tensor, covariance: Tensor) -> Gaussian:
 def frechet_distance(fake: Gaussian, real: Gaussian) -> float:
     """Return |m - n|² + tr(S + T - 2 (ST)^½)."""
     cross = torch.linalg.svdvals(fake.root @ real.root.T).sum()
-    return float((fake.mean - real.mean).square().sum() + fake.root.square().sum() + real.root.square().sum() - 2 * cross)
+    return float(
+        (fake.mean - real.mean).square().sum() + fake.root.square().sum() + real.root.square().sum() - 2 * cross
+    )

@@ -12,16 +12,16 @@ def kernel_distance(fake: Tensor, real: Tensor) -> float:
     return _unbiased(*_kernels(fake, real), everyone, everyone)
 
 
-def kernel_distance_over_subsets(
-    fake: Tensor, real: Tensor, subsets: int, size: int, seed: int = 0
-) -> list[float]:
+def kernel_distance_over_subsets(fake: Tensor, real: Tensor, subsets: int, size: int, seed: int = 0) -> list[float]:
     """Return the distances of `subsets` random parts of both sets, `size` samples of each, drawn without repetition."""
     n, m = len(fake), len(real)
     if not 2 <= size <= min(n, m):
         raise ValueError(f"a subset of {size} can't be drawn from {n} and {m} samples")
     kernels, generator = _kernels(fake, real), torch.Generator().manual_seed(seed)
     return [
-        _unbiased(*kernels, torch.randperm(n, generator=generator)[:size], torch.randperm(m, generator=generator)[:size])
+        _unbiased(
+            *kernels, torch.randperm(n, generator=generator)[:size], torch.randperm(m, generator=generator)[:size]
+        )
         for _ in range(subsets)
     ]
 
