@@ -80,10 +80,12 @@ def judge_run(opt: argparse.Namespace, saved: dict[str, Any]) -> list[dict[str, 
             "--real_stats and --save_real_stats are about one domain, and the networks here translate into both; type "
             f"--networks {chosen[0].name}"
         )
-    for note in choose_data(opt):
-        print(note)
-    sides = sides_of(opt, opt.phase)
-    more = sides_of(opt, "train") if opt.protocol == "train+test" else None
+    sides, more = {}, None
+    if needs_images(opt) or "crop" not in opt.preprocess:
+        for note in choose_data(opt):
+            print(note)
+        sides = sides_of(opt, opt.phase)
+        more = sides_of(opt, "train") if opt.protocol == "train+test" else None
     mode = network_mode(opt)
     print(f"network mode: {mode}")
     about = {
@@ -110,15 +112,17 @@ def evidence_of(
     opt: argparse.Namespace, one: Generator, sides: dict[str, Side], more: dict[str, Side] | None
 ) -> Evidence:
     """Return what is known about one network: its images, the reals, the truths if there are any, and itself."""
-    source, target = sides[one.source], sides[one.target].images
-    count = int(min(len(source.images), opt.num_test))
-    names = source.images.names[:count]
     device = device_of(opt)
     network = one.network.to(device)
     if opt.eval:
         network.eval()
-    needs_images = set(metric_names(opt)) - {"complexity", "latency"}
-    fakes = translate(opt, one, source, names, device) if needs_images else None
+    if not sides:
+        channels = opt.output_nc if one.name.endswith("_B") else opt.input_nc
+        shape = (1, channels, opt.crop_size, opt.crop_size)
+        return Evidence(opt, network=network, file=one.file, shape=shape, device=device)
+    source, target = sides[one.source], sides[one.target].images
+    names = source.images.names[: int(min(len(source.images), opt.num_test))]
+    fakes = translate(opt, one, source, names, device) if needs_images(opt) else None
     reals = target if more is None else together(more[one.target].images, target)
     return Evidence(
         opt,
@@ -186,6 +190,11 @@ def line(one: Measured, evidence: Evidence, facts: dict[str, Any], pairing: str,
         resolution=one.resolution,
         seconds=round(seconds, 3),
     )
+
+
+def needs_images(opt: argparse.Namespace) -> bool:
+    """Tell whether a metric looks at images; what a network costs can be told without data."""
+    return bool(set(metric_names(opt)) - {"complexity", "latency"})
 
 
 def device_of(opt: argparse.Namespace) -> torch.device:
