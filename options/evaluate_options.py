@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -91,11 +92,22 @@ class EvaluateOptions(BaseOptions):
         opt.num_threads = 0
         if opt.seed is None:
             opt.seed = 0
-        self.check(parser, opt)
         return parser, opt
 
-    def check(self, parser: OptionParser, opt: argparse.Namespace) -> None:
-        """Refuse flags that contradict one another."""
+    def parse(self, argv: Sequence[str] | None = None) -> argparse.Namespace:
+        """Parse, and refuse flags that contradict one another."""
+        argv = sys.argv[1:] if argv is None else argv
+        asked = any(vars(first_look(("--name", "--fakes"), argv)).values())
+        if not asked and not {"-h", "--help"} & set(argv):
+            raise UserError("what is judged? Type --name, a run in checkpoints_dir, or --fakes DIR --reals DIR")
+        opt = super().parse(argv)
+        self.check(opt)
+        return opt
+
+    def check(self, opt: argparse.Namespace) -> None:
+        """Refuse what can't be measured, before anything is read."""
+        if not metric_names(opt):
+            raise UserError(f"--metrics names none; known: {', '.join(plugin_manager().names('metrics', 'metric'))}")
         for name in metric_names(opt):
             plugin_manager().get("metrics", name, role="metric")
         if opt.reals and not opt.fakes:
@@ -111,8 +123,6 @@ class EvaluateOptions(BaseOptions):
         for name, least in (("size", 1), ("latency_repeats", 1), ("num_test", 1)):
             if getattr(opt, name) is not None and getattr(opt, name) < least:
                 raise UserError(f"--{name} {getattr(opt, name)} is too small; it has to be {least} or more")
-        if not opt.fakes and "name" not in parser.typed():
-            raise UserError("what is judged? Type --name, a run in checkpoints_dir, or --fakes DIR --reals DIR")
 
 
 def metric_names(opt: argparse.Namespace) -> list[str]:

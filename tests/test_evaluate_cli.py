@@ -240,6 +240,7 @@ def test_statistics_are_of_one_domain(here: Path, judge: Evaluate, refused: Eval
         ("", "--name, a run in checkpoints_dir, or --fakes DIR --reals DIR"),
         ("--name h2y --dataroot unpaired --dataset_mode unaligned", "h2y"),
         ("--name h2z --metrics fud", "there is no metric 'fud'; did you mean fsd or fid?"),
+        ("--name h2z --metrics ,", "--metrics names none; known: fid, kid"),
         ("--name h2z --metrics miou", "none is registered"),
         ("--name h2z --metrics l1 --reals unpaired/testB", "--reals belongs to --fakes"),
         ("--name h2z --size 64", "--size is about two folders"),

@@ -31,9 +31,21 @@ BACKBONES = {
     ),
 }
 INCEPTION_FILE = "pt_inception-2015-12-05-6726825d.pth"
-PERCEPTUAL_ADVICE = (
+
+
+class Use(NamedTuple):
+    """What a backbone is there for, in words: its flags, and what to do where its weights can't be fetched."""
+
+    what: str
+    flags: str
+    advice: str
+
+
+PERCEPTUAL = Use(
+    "the perceptual loss",
+    "--perceptual chooses the network, --perceptual_weights its file",
     "or type --perceptual_weights FILE; --perceptual squeezenet needs 5 MB only; --perceptual_weights random needs no "
-    "file, for trying things out"
+    "file, for trying things out",
 )
 
 
@@ -44,16 +56,19 @@ def cache() -> Path:
 
 def backbone_layers(network: str, weights: str) -> nn.Sequential:
     """Return the layers of `network` up to its deepest tap; `weights` is imagenet, random or a file."""
-    flags = "--perceptual chooses the network, --perceptual_weights its file"
-    return load_backbone(BACKBONES[network], weights, network, flags, PERCEPTUAL_ADVICE)
+    return load_backbone(BACKBONES[network], weights, network, PERCEPTUAL)
 
 
-def load_backbone(backbone: Backbone, weights: str, network: str, flags: str, advice: str) -> nn.Sequential:
-    """Return a backbone's layers; `flags` says how another file is chosen, `advice` what to do without network."""
+def load_backbone(backbone: Backbone, weights: str, network: str, use: Use) -> nn.Sequential:
+    """Return a backbone's layers; `network` and `use` are the words of its errors."""
     layers = _build(backbone)[: backbone.taps[-1] + 1]
     if weights != "random":
-        path = fetched(backbone.url, backbone.size, f"{network} weights", advice) if weights == "imagenet" else weights
-        _load(layers, Path(path), network, flags)
+        path = (
+            fetched(backbone.url, backbone.size, f"{network} weights of {use.what}", use.advice)
+            if weights == "imagenet"
+            else weights
+        )
+        _load(layers, Path(path), network, use.flags)
     return layers.requires_grad_(False).eval()
 
 

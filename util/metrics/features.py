@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from util.backbones import BACKBONES, INCEPTION_FILE, fetched, load_backbone, tapped
+from util.backbones import BACKBONES, INCEPTION_FILE, Use, fetched, load_backbone, tapped
 from util.checkpoint import load_weights
 from util.errors import UserError
 from util.metrics.evidence import Images
@@ -27,6 +27,7 @@ INCEPTION_DIMS = (64, 192, 768, 2048)
 INCEPTION_HASH = Path(INCEPTION_FILE).stem.rsplit("-", 1)[1]
 # A tensor that only this network has, in a file that --features names.
 MARKS = {"inception": "Conv2d_1a_3x3.conv.weight", "squeezenet": "3.squeeze.weight"}
+FSD = Use("FSD and KSD", "--features names its file", "or type --features FILE")
 NO_INCEPTION = (
     "or type --inception_weights FILE; --features squeezenet needs 5 MB only, and its numbers are called FSD and KSD"
 )
@@ -75,8 +76,8 @@ def squeezenet(weights: str, device: torch.device) -> Features:
     """Build SqueezeNet 1.1: the last Fire module before the classifier, averaged over positions; images as they are."""
     backbone = BACKBONES["squeezenet"]
     if weights == "imagenet":
-        weights = str(fetched(backbone.url, backbone.size, "squeezenet weights", "or type --features FILE"))
-    layers = load_backbone(backbone, weights, "squeezenet", "--features names its file", "").to(device)
+        weights = str(fetched(backbone.url, backbone.size, f"squeezenet weights of {FSD.what}", FSD.advice))
+    layers = load_backbone(backbone, weights, "squeezenet", FSD).to(device)
     digest = sha256(weights)
 
     def network(images: Tensor) -> Tensor:

@@ -7,13 +7,18 @@ import statistics
 import torch
 from torch import Tensor, nn
 
-from util.backbones import BACKBONES, Backbone, fetched, load_backbone, tapped
+from util.backbones import BACKBONES, Backbone, Use, fetched, load_backbone, tapped
 from util.checkpoint import load_weights
 from util.errors import UserError
 from util.metrics.evidence import Evidence, Measured, as_tensor
 
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # of inputs in [-1, 1]
 URL = "https://raw.githubusercontent.com/richzhang/PerceptualSimilarity/master/lpips/weights/v0.1/{}.pth"
+USE = Use(
+    "LPIPS",
+    "--lpips_net chooses the network, --lpips_backbone its file",
+    "or type --lpips_backbone FILE; --lpips_net squeeze needs 5 MB only",
+)
 ALEXNET = "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"
 
 # Each network tapped after its ReLUs (after Fire modules in SqueezeNet's case), and the channels there.
@@ -31,9 +36,7 @@ class LPIPS(nn.Module):
         super().__init__()
         shape, channels = NETWORKS[network]
         self.taps = shape.taps
-        flags = "--lpips_net chooses the network, --lpips_backbone its file"
-        advice = "or type --lpips_backbone FILE; --lpips_net squeeze needs 5 MB only"
-        self.layers = load_backbone(shape, backbone, shape.build, flags, advice)
+        self.layers = load_backbone(shape, backbone, shape.build, USE)
         path = linear or fetched(
             URL.format(network),
             "a few kB",
