@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from data.evaluation import Side, choose_data, folder, sides_of, together
-from models.evaluated import Generator, generators, training_facts
+from data.judged_images import Side, choose_data, folder, sides_of, together
+from models.saved_generators import Generator, generators, training_facts
 from options.base_options import read_saved_options
 from options.evaluate_options import EvaluateOptions, metric_names
 from options.test_options import network_mode

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from data.evaluation import folder
+from data.judged_images import folder
 from util.backbones import INCEPTION_FILE
 from util.errors import UserError
 from util.metrics import distribution, features

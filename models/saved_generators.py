@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import nn
 
+from models.averaging import SUFFIX
 from models.base_model import STATE_FILE, BaseModel, load_network
 from models.networks import define_G
 from util.checkpoint import load_checkpoint
@@ -55,7 +56,7 @@ def generators(opt: argparse.Namespace, saved: Mapping[str, Any]) -> list[Genera
                 "teacher the one that was trained beside them"
             )
         for name in names:
-            ending = "_ema" if word == "ema" else ""
+            ending = SUFFIX if word == "ema" else ""
             file = folder / f"{epoch}_net_{name}{ending}.pth"
             network = copy.deepcopy(students[name])
             load_network(network, file)
