@@ -9,12 +9,16 @@ from models.distillation.online import OnlineDistillModel
 from models.distillation.regions import RegionView, register_selector
 from models.networks import GANLoss, define_D, define_G
 from util.errors import UserError
+from util.metrics.evidence import Evidence, Images, Measured
 from util.plugin_manager import hookimpl
 
 __all__ = [
     "BaseModel",
     "Direction",
+    "Evidence",
     "GANLoss",
+    "Images",
+    "Measured",
     "Objective",
     "OfflineDistillModel",
     "OnlineDistillModel",

@@ -5,7 +5,6 @@ The pictures and a page of them go to results/<name>/<phase>_<epoch>/. The archi
 
 from __future__ import annotations
 
-import argparse
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from tqdm import tqdm
 from data import create_dataset
 from models import create_model
 from options.base_options import save_options
-from options.test_options import TestOptions
+from options.test_options import TestOptions, network_mode
 from util.errors import for_people
 from util.html import HTML, save_images
 from util.randomness import seed_everything
@@ -35,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(model.setup(opt))
     if opt.eval:
         model.eval()
-    print(f"network mode: {network_mode(opt)}")
+    print(f"network mode: {network_mode(opt)}{'' if opt.eval else '; --eval changes it'}")
     save_options(opt)
     epoch = f"{opt.epoch}_iter{opt.load_iter}" if opt.load_iter > 0 else opt.epoch
     web_dir = Path(opt.results_dir) / opt.name / f"{opt.phase}_{epoch}"
@@ -53,14 +52,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
     webpage.save()
     print(f"the page is at {webpage.page}")
-
-
-def network_mode(opt: argparse.Namespace) -> str:
-    """Say which statistics and dropout the numbers of this run stand for."""
-    if opt.eval:
-        return "eval (running statistics of batch norms, no dropout)"
-    statistics = "the image's own statistics in batch norms, " if "batch" in opt.norm else ""
-    return f"train, as upstream tests ({statistics}dropout {'off' if opt.no_dropout else 'on'}); --eval changes it"
 
 
 if __name__ == "__main__":

@@ -14,6 +14,14 @@ ARCHITECTURE = ("netG", "ngf", "norm", "no_dropout", "input_nc", "output_nc", "d
 TEACHER_SUFFIX = "_teacher"
 
 
+def network_mode(opt: argparse.Namespace) -> str:
+    """Say which statistics and dropout the images of a network stand for."""
+    if opt.eval:
+        return "eval (running statistics of batch norms, no dropout)"
+    statistics = "the image's own statistics in batch norms, " if "batch" in opt.norm else ""
+    return f"train, as upstream tests ({statistics}dropout {'off' if opt.no_dropout else 'on'})"
+
+
 class TestOptions(BaseOptions):
     """Flags for applying a checkpoint to images."""
 

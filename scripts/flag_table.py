@@ -7,6 +7,7 @@ from pathlib import Path
 
 import plugins
 from options.base_options import BaseOptions
+from options.evaluate_options import EvaluateOptions
 from options.option_parser import OptionParser
 from options.test_options import TestOptions
 from options.train_options import TrainOptions
@@ -26,7 +27,8 @@ def page() -> str:
     shared = parser_of(TrainOptions(), None), parser_of(TestOptions(), None)
     common = [name for name in actions(shared[0]) if name in actions(shared[1])]
     parts = [HEAD, "## Training and testing", rows(shared[0], common)]
-    for title, parser in (("Training only", shared[0]), ("Testing only", shared[1])):
+    judged = parser_of(EvaluateOptions(), None)
+    for title, parser in (("Training only", shared[0]), ("Testing only", shared[1]), ("Evaluating only", judged)):
         parts += [f"## {title}", rows(parser, [name for name in actions(parser) if name not in common])]
     shipped = {"models", *(f"plugins/{name}.py" for name in plugins.BUILT_IN)}
     for name in [r.name for r in plugin_manager() if r.kind == "models" and r.source in shipped]:

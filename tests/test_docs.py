@@ -8,20 +8,21 @@ from pathlib import Path
 
 import pytest
 
+from options.evaluate_options import EvaluateOptions
 from options.test_options import TestOptions
 from options.train_options import TrainOptions
 from util.plugin_manager import Hooks
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-OPTIONS = {"train.py": TrainOptions, "test.py": TestOptions}
+OPTIONS = {"train.py": TrainOptions, "test.py": TestOptions, "evaluate.py": EvaluateOptions}
 
 
 def commands() -> list[str]:
-    """Return every `python train.py …` and `python test.py …` on the pages."""
+    """Return every `python train.py …`, `test.py …` and `evaluate.py …` on the pages."""
     pages = [page for page in PAGES if page.name != "papers.md"]  # its runs need one another: test_paper_rows.py
     text = "\n".join(page.read_text() for page in pages).replace("\\\n", " ")
-    found = re.findall(r"python ((?:train|test)\.py [^`\n#]*)", text)
+    found = re.findall(r"python ((?:train|test|evaluate)\.py [^`\n#]*)", text)
     return sorted({command.strip() for command in found if not re.search(r"…|\.\.\.|<", command)})
 
 

@@ -14,10 +14,10 @@ from util.errors import UserError
 
 
 class Backbone(NamedTuple):
-    """Where a network's features are tapped, and the file its ImageNet weights come in."""
+    """Where a network's features are tapped, shallow to deep, and the file its ImageNet weights come in."""
 
     build: str
-    taps: tuple[int, int, int, int]
+    taps: tuple[int, ...]
     url: str
     size: str
 
@@ -33,6 +33,22 @@ BACKBONES = {
 INCEPTION_FILE = "pt_inception-2015-12-05-6726825d.pth"
 
 
+class Use(NamedTuple):
+    """What a backbone is there for, in words: its flags, and what to do where its weights can't be fetched."""
+
+    what: str
+    flags: str
+    advice: str
+
+
+PERCEPTUAL = Use(
+    "the perceptual loss",
+    "--perceptual chooses the network, --perceptual_weights its file",
+    "or type --perceptual_weights FILE; --perceptual squeezenet needs 5 MB only; --perceptual_weights random needs no "
+    "file, for trying things out",
+)
+
+
 def cache() -> Path:
     """Return the folder in which torch keeps fetched weights."""
     return Path(torch.hub.get_dir()) / "checkpoints"
@@ -40,10 +56,19 @@ def cache() -> Path:
 
 def backbone_layers(network: str, weights: str) -> nn.Sequential:
     """Return the layers of `network` up to its deepest tap; `weights` is imagenet, random or a file."""
-    backbone = BACKBONES[network]
+    return load_backbone(BACKBONES[network], weights, network, PERCEPTUAL)
+
+
+def load_backbone(backbone: Backbone, weights: str, network: str, use: Use) -> nn.Sequential:
+    """Return a backbone's layers; `network` and `use` are the words of its errors."""
     layers = _build(backbone)[: backbone.taps[-1] + 1]
     if weights != "random":
-        _load(layers, _fetch(network, backbone) if weights == "imagenet" else Path(weights), network)
+        path = (
+            fetched(backbone.url, backbone.size, f"{network} weights of {use.what}", use.advice)
+            if weights == "imagenet"
+            else weights
+        )
+        _load(layers, Path(path), network, use.flags)
     return layers.requires_grad_(False).eval()
 
 
@@ -70,7 +95,7 @@ def _build(backbone: Backbone) -> nn.Sequential:
     return layers
 
 
-def _load(layers: nn.Sequential, path: Path, network: str) -> None:
+def _load(layers: nn.Sequential, path: Path, network: str, flags: str) -> None:
     """Load a torchvision file, whole or features only."""
     weights = {key.removeprefix("features."): value for key, value in load_weights(path).items()}
     own = layers.state_dict()
@@ -78,23 +103,25 @@ def _load(layers: nn.Sequential, path: Path, network: str) -> None:
     if missing:
         raise UserError(
             f"{path} does not hold {network}'s weights ({len(missing)} of {len(own)} tensors are missing or of another "
-            f"shape, e.g. features.{missing[0]}); --perceptual chooses the network, --perceptual_weights its file"
+            f"shape, e.g. features.{missing[0]}); {flags}"
         )
     layers.load_state_dict({key: weights[key] for key in own})
 
 
-def _fetch(network: str, backbone: Backbone) -> Path:
-    """Return torchvision's cached weight file, fetching it on the first use."""
-    path = cache() / backbone.url.rsplit("/", 1)[1]
+def fetched(url: str, size: str, what: str, advice: str, name: str = "") -> Path:
+    """Return a weight file from torch's cache, fetching it on the first use.
+
+    The hash at the end of the file's name is checked; a file without one is given a `name` of its own in the cache.
+    """
+    path = cache() / (name or url.rsplit("/", 1)[1])
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
-        print(f"fetching {backbone.url} ({backbone.size}; trained on ImageNet, whose images allow research use)")
+        print(f"fetching {url} ({size}; trained on ImageNet, whose images allow research use)")
         try:
-            torch.hub.download_url_to_file(backbone.url, os.fspath(path), path.stem.rsplit("-", 1)[1], progress=False)
+            digest = None if name else path.stem.rsplit("-", 1)[1]
+            torch.hub.download_url_to_file(url, os.fspath(path), digest, progress=False)
         except (OSError, RuntimeError) as error:
             raise UserError(
-                f"the {network} weights of the perceptual loss ({backbone.size}) could not be fetched ({error}). Fetch "
-                f"{backbone.url} yourself and put it at {path}, or type --perceptual_weights FILE; "
-                "--perceptual squeezenet needs 5 MB only; --perceptual_weights random needs no file, for trying things out"
+                f"the {what} ({size}) could not be fetched ({error}). Fetch {url} yourself and put it at {path}, {advice}"
             ) from None
     return path

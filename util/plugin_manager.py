@@ -21,11 +21,12 @@ PROJECT = "pocketgan"
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
-# The packages of the middle floor that register what ships with the project, by the hooks everybody uses.
-BUILT_IN_PACKAGES = ("models", "data")
+# The packages that register what ships with the project, by the hooks everybody uses.
+BUILT_IN_PACKAGES = ("models", "data", "util.metrics")
 PLUGIN_PACKAGE = "plugins"
 LONGEST_REASON = 300  # characters
 KINDS = ("models", "datasets", "networks", "objectives", "metrics")
+DEFAULT_ROLES = {"networks": "generator", "metrics": "metric"}
 
 
 class Hooks:
@@ -52,8 +53,12 @@ class Hooks:
         """Offer subclasses of Objective, chosen by a method or by `--add_objectives`."""
 
     @hookspec
-    def register_metrics(self, register: Callable[[str, Callable[..., Any]], None]) -> None:
-        """Offer functions that turn generated and real images into numbers."""
+    def register_metrics(self, register: Callable[..., None]) -> None:
+        """Offer functions for `--metrics`: `register(name, measure)`, and networks that judge street scenes for them.
+
+        A metric is `measure(evidence) -> list[Measured]`; `register(name, segment, role="segmenter")` offers a function from
+        images (B, 3, H, W) in [0, 1] to classes (B, H, W), for `--metrics miou --segmenter name`.
+        """
 
 
 @dataclass(frozen=True)
@@ -129,7 +134,7 @@ class PluginManager:
 
     def _register_for(self, kind: str, source: str, version: str) -> Callable[..., None]:
         def register(name: str, value: Any, role: str = "") -> None:
-            role = role or ("generator" if kind == "networks" else "")
+            role = role or DEFAULT_ROLES.get(kind, "")
             for other in self.registrations:
                 if (other.kind, other.role, other.name) == (kind, role, name):
                     raise ValueError(f"{kind[:-1]} '{name}' is already registered by {other.source}")

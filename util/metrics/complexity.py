@@ -1,4 +1,4 @@
-"""What a generator costs: parameters, multiply-accumulates, bytes on disk, milliseconds."""
+"""What a generator costs to run: parameters, multiply-accumulates, milliseconds."""
 
 from __future__ import annotations
 
@@ -53,15 +53,20 @@ def macs(network: nn.Module, shape: Sequence[int], convention: str = "true") -> 
 
 
 @torch.no_grad()
-def latency(network: nn.Module, shape: Sequence[int], repeats: int = 20) -> float:
-    """Return the median milliseconds of a forward pass on the network's device, after three to warm up."""
+def latencies(network: nn.Module, shape: Sequence[int], repeats: int = 20, warm_up: int = 3) -> list[float]:
+    """Return the milliseconds of each of `repeats` forward passes on the network's device, after some to warm up."""
     device = next(network.parameters()).device
     image = torch.rand(*shape, device=device) * 2 - 1
     times = []
-    for _ in range(repeats + 3):
+    for _ in range(repeats + warm_up):
         start = time.perf_counter()
         network(image)
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        times.append(time.perf_counter() - start)
-    return 1000 * statistics.median(times[3:])
+        times.append(1000 * (time.perf_counter() - start))
+    return times[warm_up:]
+
+
+def latency(network: nn.Module, shape: Sequence[int], repeats: int = 20) -> float:
+    """Return the median milliseconds of a forward pass."""
+    return statistics.median(latencies(network, shape, repeats))

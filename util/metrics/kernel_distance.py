@@ -8,7 +8,26 @@ from torch import Tensor
 
 def kernel_distance(fake: Tensor, real: Tensor) -> float:
     """Return the unbiased squared MMD of (N, D) and (M, D) features under the kernel (x.y / D + 1)^3; lower is better."""
-    fake, real = fake.double(), real.double()
+    everyone = slice(None)
+    return _unbiased(*_kernels(fake, real), everyone, everyone)
+
+
+def kernel_distance_over_subsets(fake: Tensor, real: Tensor, subsets: int, size: int, seed: int = 0) -> list[float]:
+    """Return the distances of `subsets` random parts of both sets, `size` samples of each, drawn without repetition."""
+    n, m = len(fake), len(real)
+    if not 2 <= size <= min(n, m):
+        raise ValueError(f"a subset of {size} can't be drawn from {n} and {m} samples")
+    kernels, generator = _kernels(fake, real), torch.Generator().manual_seed(seed)
+    return [
+        _unbiased(
+            *kernels, torch.randperm(n, generator=generator)[:size], torch.randperm(m, generator=generator)[:size]
+        )
+        for _ in range(subsets)
+    ]
+
+
+def _kernels(fake: Tensor, real: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    fake, real = fake.double().cpu(), real.double().cpu()
     n, m = len(fake), len(real)
     if n < 2 or m < 2:
         raise ValueError(f"an unbiased distance needs two samples of each kind, not {n} and {m}")
@@ -16,7 +35,11 @@ def kernel_distance(fake: Tensor, real: Tensor) -> float:
     def kernel(x: Tensor, y: Tensor) -> Tensor:
         return (x @ y.T / x.shape[1] + 1) ** 3
 
-    within_fake, within_real = kernel(fake, fake), kernel(real, real)
-    fakes = (within_fake.sum() - within_fake.trace()) / (n * (n - 1))
-    reals = (within_real.sum() - within_real.trace()) / (m * (m - 1))
-    return float(fakes + reals - 2 * torch.mean(kernel(fake, real)))
+    return kernel(fake, fake).fill_diagonal_(0), kernel(real, real).fill_diagonal_(0), kernel(fake, real)
+
+
+def _unbiased(fakes: Tensor, reals: Tensor, cross: Tensor, i: Tensor | slice, j: Tensor | slice) -> float:
+    within_fakes, within_reals, between = fakes[i][:, i], reals[j][:, j], cross[i][:, j]
+    n, m = len(within_fakes), len(within_reals)
+    within = within_fakes.sum() / (n * (n - 1)) + within_reals.sum() / (m * (m - 1))
+    return float(within - 2 * between.mean())

@@ -30,7 +30,7 @@ FACTS = (
 )
 
 
-def metric_line(metric: str, value: float, **facts: Any) -> dict[str, Any]:
+def metric_line(metric: str, value: float | None, **facts: Any) -> dict[str, Any]:
     """Return a result as a line of metrics.jsonl: what is not given is None, and provenance comes last."""
     for name in facts:
         if name not in FACTS:
