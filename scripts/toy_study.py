@@ -39,8 +39,9 @@ class Row:
     needs_teacher: bool = False
 
 
-# Features of a trained network: those of random weights hardly tell colours apart, and CRD's relations do not at all.
-ONLINE = ("--schedule", "joint", "--perceptual", "squeezenet")
+# Features of a trained network: those of random weights hardly tell colours apart, and CRD's relations do not at all. The
+# papers' weights were chosen for VGG16; on SqueezeNet their style term outweighs the feature term fifty to one.
+ONLINE = ("--schedule", "joint", "--perceptual", "squeezenet", "--feature_layers", "all", "--lambda_feature", "50")
 CRD = (*ONLINE, "--patch_size", "8")
 REKO = ("--regions", "16")
 ROWS = {
