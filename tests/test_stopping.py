@@ -272,7 +272,7 @@ def poison(network: str, value: float) -> Callable[[Any], None]:
     """Return what makes the next gradient of a network's first weight `value`, with all losses as they were."""
 
     def do(model: Any) -> None:
-        weight = next(getattr(model, network).parameters())
+        weight = next(getattr(model, network).requires_grad_(True).parameters())
         handle = weight.register_hook(lambda gradient: (handle.remove(), torch.full_like(gradient, value))[1])
 
     return do

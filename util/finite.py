@@ -16,7 +16,7 @@ Losses = Callable[[], Mapping[str, Tensor]]
 
 
 class FiniteWatch:
-    """Remember each step's losses and largest gradients on their device, and read them when the next step is queued.
+    """Remember each step's losses and gradient norms on their device, and read them when the next step is queued.
 
     With `skip`, they are read within the step instead, and an optimizer whose gradients (or the losses before them) are
     not finite leaves its parameters alone; more than `limit` such steps in a run end it.
@@ -46,13 +46,13 @@ class FiniteWatch:
         parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         if not parameters:
             return
-        largest = largest_entries([parameter.grad for parameter in parameters])
+        lengths = norms([parameter.grad for parameter in parameters])
         if not self.skip:
-            self.gradients.append((parameters, largest))
+            self.gradients.append((parameters, lengths))
             return
         # a loss that this step has not computed yet is that of an earlier one, which was judged then
         fresh = {name: loss for name, loss in self.current_losses().items() if self.seen.get(name) is not loss}
-        bad = self._bad(list(fresh), [(parameters, largest)], stack(fresh.values(), largest).tolist())
+        bad = self._bad(list(fresh), [(parameters, lengths)], stack(fresh.values(), lengths).tolist())
         if bad:
             self.bad += bad
             for parameter in parameters:
@@ -62,7 +62,7 @@ class FiniteWatch:
         """Queue what this step left and examine the previous step's."""
         self.settle()
         gradients, self.gradients = self.gradients, []
-        values = stack(losses.values(), *(largest for _, largest in gradients))
+        values = stack(losses.values(), *(lengths for _, lengths in gradients))
         if self.skip:
             self._count(step, self._bad(list(losses), [], values.tolist()), files)
             self.seen = weakref.WeakValueDictionary(losses)
@@ -132,12 +132,14 @@ class Transfer:
         return self.values.tolist()
 
 
-def largest_entries(tensors: list[Any]) -> Tensor:
-    """Return the largest absolute entry of each tensor, (N,) in float32; a NaN anywhere makes it NaN."""
-    norms = torch._foreach_norm(tensors, torch.inf)
-    if len({norm.dtype for norm in norms}) > 1:
-        norms = tuple(norm.float() for norm in norms)
-    return torch.stack(norms).float()
+def norms(tensors: list[Any]) -> Tensor:
+    """Return each tensor's Euclidean norm, (N,) in float32; it is finite if all entries are and their squares can be added.
+
+    Squares that overflow would do so in Adam's second moment too. Of all the tests it is the fastest on a CPU.
+    """
+    halves = any(tensor.dtype in (torch.float16, torch.bfloat16) for tensor in tensors)
+    found = torch._foreach_norm(tensors, 2, dtype=torch.float32) if halves else torch._foreach_norm(tensors, 2)
+    return torch.stack(found).float()
 
 
 def stack(losses: Iterable[Tensor], *vectors: Tensor) -> Tensor:
