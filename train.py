@@ -1,29 +1,37 @@
 """Train a model: `python train.py --model crd --dataroot ./datasets/horse2zebra --name h2z`.
 
-The order is upstream's: options, data, model, loop, save. `--continue_train --name h2z` goes on where a run stopped.
+The order is upstream's: options, data, model, loop, save. `--continue_train --name h2z` goes on where a run stopped:
+Ctrl-C and SIGTERM end the step, save and say so.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import shlex
 import time
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from data import Loader, create_dataset, held_out_dataset, settle_source, summarise
+from data.identity import identity, refuse_other_images
 from models import create_model
 from models.base_model import BaseModel
 from models.evaluation import IMAGES, Evaluation
 from options.base_options import refuse_to_overwrite, save_options
 from options.train_options import TrainOptions
+from util.checkpoint import STATE_FILE, holds_only_networks, prune_epochs
 from util.errors import for_people
+from util.files import remove_leftovers
 from util.finite import FiniteWatch
 from util.health import Health
 from util.metrics.held_out import HeldOut, available, choose_metric
 from util.plugin_manager import plugin_manager
 from util.progress import Progress
 from util.randomness import random_state, restore_random_state, seed_everything
-from util.run import Place, Stopwatch
+from util.run import Place, Stopwatch, Timer
+from util.signals import Stop
 from util.visualizer import Visualizer
 
 
@@ -42,20 +50,27 @@ def main(argv: Sequence[str] | None = None) -> None:
     evaluation = None
     if metrics:
         evaluation = Evaluation(opt, model, HeldOut(held_out_dataset(opt), metrics[0], opt, model.device, metrics[1:]))
-    state = model.load_state() if opt.continue_train else None
+    state = load_run(opt, model, dataset) if opt.continue_train else None
+    remove_leftovers(Path(opt.checkpoints_dir) / opt.name)
     save_options(opt)
     visualizer = Visualizer(opt)
     place = Place(epoch=opt.epoch_count)
+    watch = FiniteWatch(opt.on_nonfinite == "skip", opt.max_nonfinite)
     if state:
         place = Place.from_state(state["place"])
         restore_random_state(state["random"])
         visualizer.load_state_dict(state["visualizer"])
         if evaluation and state.get("evaluation"):
             evaluation.load_state_dict(state["evaluation"])
+        watch.load_state_dict(state.get("watch", watch.state_dict()))
         print(f"going on in epoch {place.epoch}, after step {place.steps}")
     # closed before an error speaks, so that its sentence has a line of its own below the bar
-    with contextlib.closing(visualizer), contextlib.closing(make_progress(opt, model, dataset, place)) as progress:
-        train(opt, model, dataset, evaluation, visualizer, progress, place)
+    progress = make_progress(opt, model, dataset, place)
+    with Stop() as stop, contextlib.closing(visualizer), contextlib.closing(progress):
+        train(opt, model, dataset, evaluation, visualizer, progress, place, watch, stop)
+    if stop.asked and place.epoch <= opt.n_epochs + opt.n_epochs_decay:
+        print(f"stopped by {stop.asked.name} and saved after step {place.steps}; go on with: {go_on_command(opt)}")
+        raise SystemExit(stop.exit_code)
 
 
 def train(
@@ -66,25 +81,32 @@ def train(
     visualizer: Visualizer,
     progress: Progress,
     place: Place,
+    watch: FiniteWatch,
+    stop: Stop,
 ) -> None:
-    """Run the epochs that are left, from `place` on."""
+    """Run the epochs that are left, from `place` on, until the end or until asked to stop."""
     last_epoch = opt.n_epochs + opt.n_epochs_decay
     if place.epoch > last_epoch:
         print(f"nothing is left to train: epoch {last_epoch} is the last; a larger --n_epochs goes on")
-    watch, clock, health = FiniteWatch(), Stopwatch(), Health(progress.say)
+    clock, timer, health = Stopwatch(), Timer(opt.save_every_minutes), Health(progress.say)
+    watch.say = progress.say
+    watch.attach(model.optimizers, model.networks(), model.current_losses)
 
     def save(name: int | str) -> None:
         watch.settle()  # a step that was not checked is never saved
-        model.save_networks(name)
         if name == "latest":
-            visuals = visualizer.state_dict()
-            scores = evaluation.state_dict() if evaluation else None
-            progress = {"place": place.state_dict(), "random": random_state(), "visualizer": visuals}
-            model.save_state(progress | {"evaluation": scores})
+            parts: dict[str, Any] = {"place": place, "visualizer": visualizer, "watch": watch, "evaluation": evaluation}
+            states = {part: owner.state_dict() for part, owner in parts.items() if owner}
+            model.save_state(states | {"random": random_state(), "data": identity(dataset)})
+            timer.reset()
+        else:
+            model.save_networks(name)
+            prune_epochs(model.save_dir, opt.keep_checkpoints)
 
     for epoch in range(place.epoch, last_epoch + 1):
         epoch_start = time.monotonic()
-        visualizer.reset()
+        if place.epoch_iter == 0:
+            visualizer.reset()
         turns = model.passes(epoch)
         while place.turn < len(turns):
             model.begin_pass(turns[place.turn])
@@ -112,10 +134,14 @@ def train(
                     fraction = (place.turn + place.position / len(dataset)) / len(turns)
                     visualizer.plot_current_losses(epoch, fraction, losses)
                     health.listen(losses)
-                if place.due(opt.save_latest_freq):
+                ending, by_time = stop.asked is not None, timer.due()  # asked once: both may change at any moment
+                if ending or by_time or place.due(opt.save_latest_freq):
                     progress.say(f"saving the latest model (epoch {epoch}, total_iters {place.total_iters})")
-                    save(f"iter_{place.total_iters}" if opt.save_by_iter else "latest")
+                    numbered = opt.save_by_iter and not by_time and not ending
+                    save(f"iter_{place.total_iters}" if numbered else "latest")
                 progress.step()
+                if ending:
+                    return
             place.pass_done()
         rate = model.update_learning_rate()
         place.epoch_done()
@@ -126,11 +152,31 @@ def train(
             visualizer.plot_metrics(epoch, lines)
         if (opt.save_epoch_freq > 0 and epoch % opt.save_epoch_freq == 0) or epoch == last_epoch:
             progress.say(f"saving the model at the end of epoch {epoch}, iters {place.total_iters}")
-            save("latest")
             save(epoch)
+            save("latest")
         taken = time.monotonic() - epoch_start
         progress.say(f"End of epoch {epoch} / {last_epoch} \t Time Taken: {taken:.0f} sec")
         progress.say(rate)
+
+
+def load_run(opt: argparse.Namespace, model: BaseModel, dataset: Loader) -> dict[str, Any] | None:
+    """Load where the run stopped, or networks alone where no state is (as in a folder of upstream's): None then."""
+    epoch = f"iter_{opt.load_iter}" if opt.load_iter > 0 else opt.epoch
+    if holds_only_networks(model.save_dir, epoch):
+        print("\n".join(model.load_networks(epoch)))
+        print(f"no {STATE_FILE}: optimizers and image pools start anew, in epoch {opt.epoch_count} (--epoch_count)")
+        return None
+    state = model.load_state()
+    refuse_other_images(dataset, state.get("data"))
+    return state
+
+
+def go_on_command(opt: argparse.Namespace) -> str:
+    """Return what to type to go on with this run."""
+    words = ["python", "train.py", "--continue_train", "--name", opt.name]
+    if Path(opt.checkpoints_dir) != Path("checkpoints"):
+        words += ["--checkpoints_dir", opt.checkpoints_dir]
+    return shlex.join(words)
 
 
 def make_progress(opt: argparse.Namespace, model: BaseModel, dataset: Loader, place: Place) -> Progress:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import signal
+import threading
 from argparse import Namespace
 from collections.abc import Iterator
 from typing import Any
@@ -77,3 +78,13 @@ def _start_worker(_: int) -> None:
     # Ctrl-C reaches every process of the terminal; only the main one shall speak, and it ends its workers.
     # (PyTorch itself limits a worker to one thread.)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # So does a SIGTERM to a process group or to all processes of a job: the main one still has a step to finish.
+    if hasattr(signal, "sigwaitinfo"):  # not on macOS
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_end_when_the_parent_says_so, daemon=True).start()
+
+
+def _end_when_the_parent_says_so() -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)

@@ -18,11 +18,17 @@ from models.generators import UNET_DEPTHS, deepest_unet_that_fits
 from models.networks import get_scheduler
 from models.recognise import explain_mismatch
 from models.schedules import resume_schedule
-from util.checkpoint import fit_weights, load_checkpoint, load_weights, network_state, save_checkpoint
+from util.checkpoint import (
+    STATE_FILE,
+    fit_weights,
+    load_checkpoint,
+    load_weights,
+    network_state,
+    save_checkpoints,
+)
 from util.errors import UserError
 from util.finite import refuse_broken_weights
 
-STATE_FILE = "latest_state.pth"
 STATE_FORMAT = 1
 
 
@@ -209,8 +215,12 @@ class BaseModel(ABC):
         """Write each network's weights to `<epoch>_net_<name>.pth`, bare and on the CPU."""
         refuse_broken_weights(self.kept_networks())
         self.save_dir.mkdir(parents=True, exist_ok=True)
-        for name, network in self.kept_networks().items():
-            save_checkpoint(network_state(network), self.save_dir / f"{epoch}_net_{name}.pth")
+        save_checkpoints(self.network_files(epoch))
+
+    def network_files(self, epoch: int | str) -> dict[Path, Any]:
+        """Return the files of the networks and what belongs in them."""
+        networks = self.kept_networks().items()
+        return {self.save_dir / f"{epoch}_net_{name}.pth": network_state(network) for name, network in networks}
 
     def load_networks(self, epoch: int | str) -> list[str]:
         """Read each network's weights from `<epoch>_net_<name>.pth`; return which files were read."""
@@ -234,7 +244,6 @@ class BaseModel(ABC):
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
             "lr": self.opt.lr,
-            "lr_policy": self.opt.lr_policy,
             "extra": self.extra_state(),
         }
 
@@ -244,11 +253,6 @@ class BaseModel(ABC):
             fit_or_explain(network, state["networks"][name], f"network {name} in {self.save_dir / STATE_FILE}")
         if self.averages:
             self.averages.load_state_dict(state.get("averages", {}), state["networks"])
-        if state["lr_policy"] != self.opt.lr_policy:
-            policy = state["lr_policy"]
-            raise UserError(
-                f"--lr_policy {self.opt.lr_policy}: the run goes by {policy}, which can't change on the way"
-            )
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         for scheduler, saved in zip(self.schedulers, state["schedulers"], strict=True):
@@ -256,12 +260,20 @@ class BaseModel(ABC):
         self.load_extra_state(state["extra"])
 
     def save_state(self, progress: Mapping[str, Any]) -> None:
-        """Write `latest_state.pth`: the model's state and the run's progress, in one file so that they always agree."""
+        """Write `latest_state.pth`, the model's state and the run's progress in one file, and the latest networks.
+
+        All of them are written before any takes its place, the state first: a save that fails leaves all as it was.
+        """
+        refuse_broken_weights(self.networks())
+        self.save_dir.mkdir(parents=True, exist_ok=True)
         content = {"format": STATE_FORMAT, "model": self.state_dict(), "progress": dict(progress)}
-        save_checkpoint(content, self.save_dir / STATE_FILE)
+        save_checkpoints({self.save_dir / STATE_FILE: content} | self.network_files("latest"))
 
     def load_state(self) -> dict[str, Any]:
-        """Read `latest_state.pth` into the model; return the run's progress."""
+        """Read `latest_state.pth` into the model; return the run's progress.
+
+        It holds the networks too, and wins over their files: a run that was killed between two renames has mixed ones.
+        """
         path = self.save_dir / STATE_FILE
         if not path.is_file():
             raise UserError(
@@ -269,10 +281,29 @@ class BaseModel(ABC):
                 "Leave --continue_train out to start the run"
             )
         content = load_checkpoint(path)
-        if not isinstance(content, dict) or content.get("format") != STATE_FORMAT:
-            raise UserError(f"{path} is not a training state of this version (format {STATE_FORMAT})")
-        self.load_state_dict(content["model"])
-        return content["progress"]
+        refuse_other_format(content, path)
+        try:
+            self.load_state_dict(content["model"])
+            progress = content["progress"]
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise UserError(
+                f"{path} does not fit the model that the options describe ({type(error).__name__}: {error}); "
+                "go on with the options that the run was started with"
+            ) from error
+        save_checkpoints(self.network_files("latest"))
+        return progress
+
+
+def refuse_other_format(content: Any, path: Path) -> None:
+    """Refuse a training state that another version wrote."""
+    found = content.get("format") if isinstance(content, dict) else None
+    if found == STATE_FORMAT:
+        return
+    newer = isinstance(found, int) and found > STATE_FORMAT
+    why = f"it has format {found}: a newer PocketGAN wrote it, and can go on" if newer else "nothing tells its format"
+    if isinstance(found, int) and not newer:
+        why = f"it has format {found}"
+    raise UserError(f"{path} is not a training state of this version (format {STATE_FORMAT}): {why}")
 
 
 def check_depth(opt: argparse.Namespace) -> None:

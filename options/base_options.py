@@ -21,6 +21,7 @@ from util.plugin_manager import plugin_manager
 SAVED_OPTIONS = "train_opt.json"
 # The smallest number that makes sense; zero images at once would fail much later, and less clearly.
 LEAST = {"num_threads": 0, "display_winsize": 1, "batch_size": 1, "load_size": 1, "crop_size": 1}
+LEAST |= {"save_every_minutes": 0, "keep_checkpoints": 0, "max_nonfinite": 0}
 LEAST |= {"input_nc": 1, "output_nc": 1, "ngf": 1, "ndf": 1}
 
 
@@ -91,7 +92,7 @@ class BaseOptions(ABC):
                 "--dataroot is missing: the folder with your images, e.g. --dataroot ./datasets/horse2zebra"
             )
         for name, least in LEAST.items():
-            if getattr(opt, name) < least:
+            if getattr(opt, name, least) < least:
                 raise UserError(f"--{name} {getattr(opt, name)} is too small; it has to be {least} or more")
         if opt.suffix:
             opt.name = f"{opt.name}_{fill_in(opt.suffix, opt)}"

@@ -8,6 +8,8 @@ from typing import Any
 
 from options.base_options import BaseOptions, read_saved_options, saved_options_path
 from options.option_parser import OptionParser, first_look
+from options.resume_rules import judge
+from util.checkpoint import holds_only_networks
 from util.errors import UserError
 from util.metrics.held_out import METRICS
 from util.plugin_manager import plugin_manager
@@ -35,11 +37,17 @@ class TrainOptions(BaseOptions):
         add("--use_tensorboard", action="store_true", help="also log to TensorBoard (pip install tensorboard)")
         add("--save_latest_freq", type=int, default=5000, help="frequency of saving the latest results")
         add("--save_epoch_freq", type=int, default=5, help="frequency of saving checkpoints at the end of epochs")
+        minutes = "also save the latest results after so many minutes; 0 = only by the frequencies"
+        add("--save_every_minutes", type=float, default=0.0, help=minutes)
+        keep = "how many numbered epochs' networks to keep, the last; 0 = all. latest_*, best_* and iter_* always stay"
+        add("--keep_checkpoints", type=int, default=0, help=keep)
         add("--save_by_iter", action="store_true", help="whether saves model by iteration")
-        add("--continue_train", action="store_true", help="go on from the latest saved state, with its options")
+        go_on = "go on from the latest saved state, with its options; where none is, from the networks alone"
+        add("--continue_train", action="store_true", help=go_on)
         add("--cache_images", default="none", choices=("none", "ram"), help="ram keeps resized images, once read")
         add("--cache_gb", type=float, default=4.0, help="the most that --cache_images ram takes, in 10^9 bytes")
-        add("--epoch_count", type=int, default=1, help="the starting epoch count of a new run")
+        count = "the starting epoch count: of a new run, or of one that goes on from networks alone"
+        add("--epoch_count", type=int, default=1, help=count)
         add("--phase", default="train", help="train, val, test, etc")
         add("--n_epochs", type=int, default=100, help="number of epochs with the initial learning rate")
         add("--n_epochs_decay", type=int, default=100, help="number of epochs to linearly decay learning rate to zero")
@@ -49,6 +57,9 @@ class TrainOptions(BaseOptions):
         add("--pool_size", type=int, default=50, help="size of the buffer of previously generated images")
         policies = ("linear", "step", "plateau", "cosine")
         add("--lr_policy", default="linear", choices=policies, help="learning rate policy")
+        nonfinite = "a NaN or an infinity in losses or gradients: stop, or skip that update (which waits for each step)"
+        add("--on_nonfinite", default="stop", choices=("stop", "skip"), help=nonfinite)
+        add("--max_nonfinite", type=int, default=10, help="with --on_nonfinite skip: stop after so many skipped steps")
         add("--lr_decay_iters", type=int, default=50, help="multiply by a gamma every lr_decay_iters iterations")
         add("--ema", type=float, default=0.0, help="also keep an average of the student's weights, e.g. 0.999; 0 = off")
         add("--eval_freq", type=int, default=0, help="epochs between evaluations on held-out images; 0 = none")
@@ -66,8 +77,8 @@ class TrainOptions(BaseOptions):
         """With --continue_train, everything not typed is as the run was started."""
         if not first_look(("--continue_train?",), argv).continue_train:
             return {}
-        saved = read_saved_options(argv)
-        if not saved:
+        saved, folder = read_saved_options(argv), saved_options_path(argv).parent
+        if not saved and not holds_only_networks(folder, first_look(("--epoch",), argv).epoch or "latest"):
             raise UserError(
                 f"--continue_train found no {saved_options_path(argv)}: no run of PocketGAN was started under that name. "
                 "Type the run's whole --name (and --checkpoints_dir), or leave --continue_train out to start it"
@@ -77,31 +88,11 @@ class TrainOptions(BaseOptions):
         return saved
 
     def gather_options(self, argv: Sequence[str]) -> tuple[OptionParser, argparse.Namespace]:
-        """Refuse or explain away what can't be chosen when a run goes on: where it stands is in its saved state."""
+        """When a run goes on, refuse or say what is typed otherwise than before."""
         parser, opt = super().gather_options(argv)
-        if opt.continue_train and (opt.epoch != "latest" or opt.load_iter > 0):
-            raise UserError(
-                "--continue_train goes on from the latest saved state, the only one with optimizers and image pools; "
-                "leave --epoch and --load_iter out (test.py has them, to try other epochs)"
-            )
-        if opt.continue_train and opt.epoch_count != parser.saved["epoch_count"]:
-            parser.notes.append(f"--epoch_count {opt.epoch_count} is not needed: the saved state knows its epoch")
-            opt.epoch_count = parser.saved["epoch_count"]  # the schedules count from the epoch the run began with
-        opt.held_out_from = held_out_before(opt, parser.saved) if opt.continue_train else None
+        judge(parser, opt, saved_options_path(argv).parent)
+        opt.held_out_from = parser.saved.get("held_out_from", "nowhere") if parser.saved else None
         evaluates = opt.eval_freq > 0 or plugin_manager().get("models", opt.model).selects_on_held_out(opt)
         if "holdout" in parser.typed() and not opt.continue_train and not evaluates:
             parser.notes.append(f"--holdout {opt.holdout} holds nothing out: no --eval_freq asks for an evaluation")
         return parser, opt
-
-
-def held_out_before(opt: argparse.Namespace, saved: dict[str, Any]) -> str | None:
-    """Return where an interrupted run's evaluation images come from; other ones are refused."""
-    before = saved.get("held_out_from", "nowhere")
-    decides = {"train": ("holdout", "protocol"), "val": ("protocol",), "test": ("protocol",)}
-    for name in decides.get(before, ()):
-        if (now := getattr(opt, name)) != saved[name]:
-            raise UserError(
-                f"--{name} {now}: the run was begun with {saved[name]}, and its scores and best networks stand for those "
-                f"images; leave --{name} out, or start a run under another --name"
-            )
-    return before

@@ -13,15 +13,50 @@ import torch
 from torch import Tensor, nn
 
 from util.errors import UserError
-from util.files import replacing
+from util.files import full_disk_is_said, replacing_all
 
 StateDict = dict[str, Tensor]
+STATE_FILE = "latest_state.pth"
 
 
 def save_checkpoint(content: Any, path: str | os.PathLike[str]) -> None:
     """Write `content` to `path`, whole or not at all."""
-    with replacing(path) as temporary:
-        torch.save(content, temporary)
+    save_checkpoints({Path(path): content})
+
+
+def save_checkpoints(contents: Mapping[Path, Any]) -> None:
+    """Write several files, all of them or none; the first takes its place first."""
+    with replacing_all(contents) as temporaries:
+        for (path, content), temporary in zip(contents.items(), temporaries, strict=True):
+            with full_disk_is_said(path, temporary, tensor_bytes(content)), temporary.open("wb") as file:
+                torch.save(content, file)
+                file.flush()
+                os.fsync(file.fileno())  # or the machine's crash may leave the new name and none of the content
+
+
+def prune_epochs(folder: Path, keep: int) -> None:
+    """Remove the networks of all numbered epochs but the last `keep`; 0 keeps all. Files with a name stay."""
+    epochs: dict[int, list[Path]] = {}
+    for path in folder.glob("*_net_*.pth"):
+        if number := re.match(r"(\d+)_net_", path.name):
+            epochs.setdefault(int(number[1]), []).append(path)
+    for epoch in sorted(epochs)[:-keep] if keep > 0 else []:
+        for path in epochs[epoch]:
+            path.unlink(missing_ok=True)
+
+
+def holds_only_networks(folder: Path, epoch: int | str) -> bool:
+    """Tell whether a folder has an epoch's networks but no training state, as upstream's folders are."""
+    return not (folder / STATE_FILE).is_file() and any(folder.glob(f"{epoch}_net_*.pth"))
+
+
+def tensor_bytes(content: Any) -> int:
+    """Return what the tensors in nested dicts and lists take, which is nearly all that a file of them takes."""
+    if isinstance(content, Tensor):
+        return content.numel() * content.element_size()
+    if isinstance(content, Mapping):
+        content = list(content.values())
+    return sum(map(tensor_bytes, content)) if isinstance(content, list | tuple) else 0
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> Any:

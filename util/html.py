@@ -77,10 +77,11 @@ class HTML:
         self.names: set[str] = set()  # stems given out by unique_name
         self._section: tags.section | None = None
         self._unwritten: list[tags.section] = []
+        self._start = self._head(refresh, newest_first)
         if append and self.page.exists():
             self._continue_page()
         else:
-            write_text(self.page, self._head(refresh, newest_first))
+            write_text(self.page, self._start)
 
     def _head(self, refresh: int, newest_first: bool) -> str:
         head = tags.head(tags.meta(charset="utf-8"), tags.title(_printable(self.title)))
@@ -91,6 +92,17 @@ class HTML:
         body = '<body class="newest-first">' if newest_first else "<body>"
         header = tags.header(tags.h1(_printable(self.title)))
         return f'<!DOCTYPE html>\n<html lang="en">\n{head.render()}\n{body}\n{header.render()}\n'
+
+    def cut(self, size: int) -> None:
+        """Go back to what the page was at `size` bytes; pictures that came later are removed."""
+        if self.page.stat().st_size <= size:
+            return
+        later, self.images = self.images, set()
+        with self.page.open("r+b") as page:
+            page.truncate(max(size, len(self._start)))
+        self._continue_page()
+        for name in later - self.images:
+            (self.img_dir / name).unlink(missing_ok=True)
 
     def _continue_page(self) -> None:
         text = self.page.read_text(encoding="utf-8", errors="replace")

@@ -53,6 +53,22 @@ class Place:
         return cls(**{field.name: state[field.name] for field in fields(cls)})
 
 
+class Timer:
+    """Tell when so many minutes have passed since the last reset; 0 = never."""
+
+    def __init__(self, minutes: float) -> None:
+        self.seconds = 60 * minutes
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin to wait anew."""
+        self.began = time.monotonic()
+
+    def due(self) -> bool:
+        """Tell whether it is time."""
+        return self.seconds > 0 and time.monotonic() - self.began >= self.seconds
+
+
 class Stopwatch:
     """Tell how long the last step waited for its data and how long it took, in seconds."""
 

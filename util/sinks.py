@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from argparse import Namespace
@@ -27,6 +28,9 @@ class Sink(Protocol):
     def images(self, x: float, images: Mapping[str, np.ndarray]) -> None:
         """Take (H, W, 3) images at epoch `x`."""
 
+    def cut(self, x: float) -> None:
+        """Forget what came after epoch `x`: the run goes on from there."""
+
     def close(self) -> None:
         """Write out what is held back."""
 
@@ -41,7 +45,8 @@ class TensorBoard:
             raise UserError(
                 f"--use_tensorboard needs a package that is missing ({error}); pip install tensorboard"
             ) from error
-        self.writer = SummaryWriter(log_dir=os.fspath(folder))
+        self.make_writer = functools.partial(SummaryWriter, log_dir=os.fspath(folder))
+        self.writer = self.make_writer()
 
     def losses(self, x: float, losses: Mapping[str, float]) -> None:
         """Write one scalar per loss."""
@@ -53,6 +58,11 @@ class TensorBoard:
         for label, image in images.items():
             self.writer.add_image(label, image, round(x * STEPS_PER_EPOCH), dataformats="HWC")
         self.writer.flush()
+
+    def cut(self, x: float) -> None:
+        """Have everything after epoch `x` left out of the display."""
+        self.writer.close()
+        self.writer = self.make_writer(purge_step=round(x * STEPS_PER_EPOCH) + 1)
 
     def close(self) -> None:
         """Flush and end the file."""
@@ -84,17 +94,22 @@ class WandB:
         """Log one image per label."""
         self.run.log({"epoch": x, **{label: self.wandb.Image(image) for label, image in images.items()}})
 
+    def cut(self, x: float) -> None:
+        """Leave the earlier run as it is: this one is a run of its own there."""
+
     def close(self) -> None:
         """End the run."""
         self.run.finish()
 
 
 class Guarded:
-    """Call a sink until it fails once; then say so and leave the training alone."""
+    """Call a sink until it fails once; then say so and leave the training alone. A forgiven one is tried again."""
 
-    def __init__(self, name: str, sink: Any) -> None:
+    def __init__(self, name: str, sink: Any, forgive: bool = False) -> None:
         self.name = name
         self.sink = sink
+        self.forgive = forgive
+        self.warned = False
 
     def __call__(self, method: str, *arguments: Any) -> None:
         """Call a method of the sink, unless it has failed before."""
@@ -103,7 +118,11 @@ class Guarded:
         try:
             getattr(self.sink, method)(*arguments)
         except Exception as error:
-            self.sink = None
+            if not self.forgive:
+                self.sink = None
+            if self.warned:
+                return
+            self.warned = True
             reason = " ".join(str(error).split()) or type(error).__name__
             tqdm.write(f"warning: {self.name} failed ({reason}); training goes on without it", file=sys.stderr)
 

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from util.curves import Curve
 from util.files import write_text
+from util.growing import LogFile, cut_training_lines, sizes
 from util.images import mkdirs, save_image, tensor2im
 from util.metric_picture import picture
 from util.sinks import Guarded, make_sinks
@@ -20,6 +21,9 @@ from util.visdom_viewer import VisdomViewer, windows
 
 LOG_NAME = "loss_log.txt"
 WEB_FOLDER = "web"
+METRICS_NAME = "metrics.jsonl"
+PAGE_NAME = f"{WEB_FOLDER}/index.html"
+GROWING = (LOG_NAME, METRICS_NAME, PAGE_NAME)
 TEACHER_PREFIX = "teacher_"
 METRIC_PREFIX = "metric_"  # of the kinds of curves, and of their windows in visdom
 METRICS_PICTURE = "metrics.svg"
@@ -37,11 +41,11 @@ class Visualizer:
         self.saved = False
         self.x = 0.0  # the fraction of epochs last plotted
         self.curves = {"losses": Curve(), "teacher": Curve()}
-        folder = Path(opt.checkpoints_dir) / opt.name
+        self.folder = folder = Path(opt.checkpoints_dir) / opt.name
         mkdirs(folder)
-        self.log_name = folder / LOG_NAME
-        with self.log_name.open("a", encoding="utf-8") as log:
-            log.write(f"================ Training Loss ({time.strftime('%c')}) ================\n")
+        self.log = Guarded("the log", LogFile(folder / LOG_NAME), forgive=True)
+        self.headline = f"================ Training Loss ({time.strftime('%c')}) ================"
+        self.log("append", self.headline)
         self.page = (
             None if opt.no_html or not opt.isTrain else Guarded("the HTML page", self._page(folder / WEB_FOLDER))
         )
@@ -128,20 +132,32 @@ class Visualizer:
         message = f"(epoch: {epoch}, iters: {iters}, time: {t_comp:.3f}, data: {t_data:.3f}) "
         message += "".join(f"{name}: {loss:.3f} " for name, loss in losses.items())
         tqdm.write(message)
-        with self.log_name.open("a", encoding="utf-8") as log:
-            log.write(f"{message}\n")
+        self.log("append", message)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the curves as plain lists, for a checkpoint."""
-        return {kind: curve.state_dict() for kind, curve in self.curves.items()}
+        """Return the curves as plain lists, and how far each growing file has grown, for a checkpoint."""
+        curves = {kind: curve.state_dict() for kind, curve in self.curves.items()}
+        return curves | {"x": self.x, "saved": self.saved, "sizes": sizes(self.folder, GROWING)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue the curves of another run."""
+        """Continue the curves of another run, and cut back what this run wrote after it was saved."""
+        if "sizes" in state:
+            self._cut_back(state)
         metrics = [kind for kind in state if kind.startswith(METRIC_PREFIX)]
         for kind in [*self.curves, *metrics]:
             if kind in state:
                 self.curves.setdefault(kind, Curve()).load_state_dict(state[kind])
                 self._show_curves(kind)
+
+    def _cut_back(self, state: Mapping[str, Any]) -> None:
+        self.x, self.saved = state["x"], state["saved"]
+        self.log("cut", state["sizes"][LOG_NAME])
+        self.log("append", self.headline)
+        cut_training_lines(self.folder / METRICS_NAME, state["sizes"][METRICS_NAME])
+        if self.page:
+            self.page("cut", state["sizes"][PAGE_NAME])
+        for sink in self.sinks:
+            sink("cut", self.x)
 
     def close(self) -> None:
         """Send and write what is held back; waits for no viewer longer than five seconds."""
@@ -157,6 +173,10 @@ class TrainingPage:
 
         self.html = HTML(web_dir, title, refresh=REFRESH_SECONDS, newest_first=True, append=append)
         self.width = width
+
+    def cut(self, size: int) -> None:
+        """Go back to the page of `size` bytes."""
+        self.html.cut(size)
 
     def add(self, epoch: int, images: Mapping[str, np.ndarray]) -> None:
         """Write the epoch's images; those already on the page change in place, as their file names don't."""

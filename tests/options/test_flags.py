@@ -58,6 +58,8 @@ TRAIN = {
     "no_html": False,
     "save_latest_freq": 5000,
     "save_epoch_freq": 5,
+    "save_every_minutes": 0.0,
+    "keep_checkpoints": 0,
     "save_by_iter": False,
     "continue_train": False,
     "epoch_count": 1,
@@ -70,6 +72,8 @@ TRAIN = {
     "pool_size": 50,
     "lr_policy": "linear",
     "lr_decay_iters": 50,
+    "on_nonfinite": "stop",
+    "max_nonfinite": 10,
     "use_wandb": False,
     "use_tensorboard": False,
 }

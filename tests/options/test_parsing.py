@@ -117,7 +117,7 @@ def test_typed_beats_saved_beats_the_models_default_beats_the_bases() -> None:
     go_on = ("--continue_train", "--name", "h2z")
     assert lr_and_norm(*go_on) == ("unet_128", "batch", 5.0)
     assert lr_and_norm(*go_on, "--lambda_L1", "7") == ("unet_128", "batch", 7.0)
-    assert lr_and_norm(*go_on, "--lambda_L1=100", "--netG=unet_256") == ("unet_256", "batch", 100.0)
+    assert lr_and_norm(*go_on, "--lambda_L1=100", "--netG=unet_128") == ("unet_128", "batch", 100.0)
 
 
 def test_continue_train_needs_nothing_but_the_name() -> None:

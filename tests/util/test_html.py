@@ -172,3 +172,22 @@ def test_aspect_ratio_reaches_the_files(tmp_path):
     save_images(page, visuals(), ["n.jpg"], aspect_ratio=2.0)
     page.save()
     assert {(image["width"], image["height"]) for image in Reader(page).images} == {("16", "8")}
+
+
+def test_a_page_is_cut_back_with_its_later_pictures(tmp_path):
+    page = HTML(tmp_path, "blobs", newest_first=True)
+    save_images(page, visuals(), ["one.jpg"])
+    page.save()
+    size = page.page.stat().st_size
+    save_images(page, visuals(), ["two.jpg"])
+    page.save()
+    again = HTML(tmp_path, "blobs", newest_first=True, append=True)
+    again.cut(size)
+    assert again.images == {"one_real_A.png", "one_fake_B.png"} == files(again)
+    assert [text for tag, text in Reader(again).texts if tag == "h2"] == ["one"]
+    again.cut(0)  # saved before there was a page: what is left is an empty one
+    assert [text for tag, text in Reader(again).texts if tag in ("h1", "h2")] == ["blobs"] and not files(again)
+    again.cut(10**6)
+    save_images(again, visuals(), ["two.jpg"])
+    again.save()
+    assert [text for tag, text in Reader(again).texts if tag == "h2"] == ["two"]

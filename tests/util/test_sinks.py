@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from util.errors import UserError
+from util.sinks import Guarded, TensorBoard
 from util.visualizer import Visualizer
 
 VISUALS = {"real_A": torch.zeros(1, 3, 8, 8), "fake_B": torch.ones(1, 1, 8, 8)}
@@ -116,3 +117,38 @@ def test_tensorboard_files_hold_what_was_plotted(opt, tmp_path):
     ]
     assert sorted(events.Tags()["images"]) == ["fake_B", "real_A"]
     assert (events.Images("fake_B")[0].width, events.Images("fake_B")[0].height) == (8, 8)
+
+
+def test_tensorboard_leaves_out_what_a_resume_does_again(tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    killed = TensorBoard(tmp_path)
+    for x in (1.0, 1.5, 2.0):
+        killed.losses(x, {"G": x})
+    killed.close()
+    resumed = TensorBoard(tmp_path)
+    resumed.cut(1.5)
+    resumed.losses(2.0, {"G": 9.0})
+    resumed.close()
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    assert [(event.step, event.value) for event in events.Scalars("G")] == [(1000, 1.0), (1500, 1.5), (2000, 9.0)]
+
+
+def test_a_forgiven_sink_is_tried_again_and_warns_once(capsys):
+    class Disk:
+        full, lines = True, []
+
+        def append(self, line):
+            if self.full:
+                raise OSError("No space left on device")
+            self.lines.append(line)
+
+    disk = Disk()
+    log = Guarded("the log", disk, forgive=True)
+    log("append", "1")
+    log("append", "2")
+    disk.full = False
+    log("append", "3")
+    assert disk.lines == ["3"] and capsys.readouterr().err.count("the log failed (No space left on device)") == 1
