@@ -1,6 +1,7 @@
 """Train a model: `python train.py --model crd --dataroot ./datasets/horse2zebra --name h2z`.
 
-The order is upstream's: options, data, model, loop, save. `--continue_train --name h2z` goes on where a run stopped.
+The order is upstream's: options, data, model, loop, save. `--continue_train --name h2z` goes on where a run stopped;
+`torchrun --nproc_per_node=2 train.py …` trains one model with two processes, of which the first writes and speaks.
 """
 
 from __future__ import annotations
@@ -8,7 +9,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from data import Loader, create_dataset, held_out_dataset, settle_source, summarise
 from models import create_model
@@ -16,6 +18,7 @@ from models.base_model import BaseModel
 from models.evaluation import IMAGES, Evaluation
 from options.base_options import refuse_to_overwrite, save_options
 from options.train_options import TrainOptions
+from util import distributed
 from util.errors import for_people
 from util.finite import FiniteWatch
 from util.health import Health
@@ -24,10 +27,11 @@ from util.plugin_manager import plugin_manager
 from util.progress import Progress
 from util.randomness import random_state, restore_random_state, seed_everything
 from util.run import Place, Stopwatch
-from util.visualizer import Visualizer
+from util.visualizer import Silence, Visualizer
 
 
 @for_people
+@distributed.joined()
 def main(argv: Sequence[str] | None = None) -> None:
     """Train as the options say."""
     opt = TrainOptions().parse(argv)
@@ -39,16 +43,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     model = create_model(opt)
     print(f"model [{type(model).__name__}] was created")
     print(model.setup(opt))
+    distributed.part_ways(opt.seed)
     evaluation = None
     if metrics:
         evaluation = Evaluation(opt, model, HeldOut(held_out_dataset(opt), metrics[0], opt, model.device, metrics[1:]))
     state = model.load_state() if opt.continue_train else None
-    save_options(opt)
-    visualizer = Visualizer(opt)
+    if distributed.is_first():
+        save_options(opt)
+    visualizer = Visualizer(opt) if distributed.is_first() else Silence()
     place = Place(epoch=opt.epoch_count)
     if state:
         place = Place.from_state(state["place"])
-        restore_random_state(state["random"])
+        resume_process(state, model)
         visualizer.load_state_dict(state["visualizer"])
         if evaluation and state.get("evaluation"):
             evaluation.load_state_dict(state["evaluation"])
@@ -63,7 +69,7 @@ def train(
     model: BaseModel,
     dataset: Loader,
     evaluation: Evaluation | None,
-    visualizer: Visualizer,
+    visualizer: Visualizer | Silence,
     progress: Progress,
     place: Place,
 ) -> None:
@@ -71,16 +77,22 @@ def train(
     last_epoch = opt.n_epochs + opt.n_epochs_decay
     if place.epoch > last_epoch:
         print(f"nothing is left to train: epoch {last_epoch} is the last; a larger --n_epochs goes on")
+    whole_batch = opt.batch_size * distributed.world_size()
     watch, clock, health = FiniteWatch(), Stopwatch(), Health(progress.say)
 
     def save(name: int | str) -> None:
         watch.settle()  # a step that was not checked is never saved
+        distributed.refuse_drift(model.networks())
+        processes = distributed.gather(process_state(model)) if name == "latest" else []
+        if not distributed.is_first():
+            return
         model.save_networks(name)
         if name == "latest":
             visuals = visualizer.state_dict()
             scores = evaluation.state_dict() if evaluation else None
             progress = {"place": place.state_dict(), "random": random_state(), "visualizer": visuals}
-            model.save_state(progress | {"evaluation": scores})
+            # the first process's own is where a single one's is
+            model.save_state(progress | {"evaluation": scores, "processes": processes[1:]})
 
     for epoch in range(place.epoch, last_epoch + 1):
         epoch_start = time.monotonic()
@@ -89,13 +101,16 @@ def train(
         while place.turn < len(turns):
             model.begin_pass(turns[place.turn])
             if candidate := model.candidate():
-                progress.say(model.judge(evaluation.held_out.score(candidate) if evaluation else None))
+                # all processes score, since norms may be shared by them, but only one decides
+                score = distributed.from_first(evaluation.held_out.score(candidate) if evaluation else None)
+                progress.say(model.judge(score))
             dataset.set_pass(place.passes, start=place.position)
             for data in clock.over(dataset):
                 model.set_input(data)
                 model.optimize_parameters()
                 clock.stop()
-                place.stepped(len(model.get_image_paths()), clock.data + clock.step)
+                images = len(model.get_image_paths()) * distributed.world_size()
+                place.stepped(images, clock.data + clock.step)
                 watch.observe(place.steps, model.current_losses(), model.get_image_paths())
                 if place.due(opt.display_freq) or place.steps == 1:
                     model.compute_visuals()
@@ -106,8 +121,8 @@ def train(
                         visualizer.reset()  # an epoch's picture on the page shall not stay that of the very first step
                     health.look(visuals)
                 if place.due(opt.print_freq):
-                    losses = model.get_current_losses()
-                    times = clock.step / opt.batch_size, clock.data
+                    losses = distributed.mean(model.get_current_losses())
+                    times = clock.step / whole_batch, clock.data
                     visualizer.print_current_losses(epoch, place.epoch_iter, losses, *times)
                     fraction = (place.turn + place.position / len(dataset)) / len(turns)
                     visualizer.plot_current_losses(epoch, fraction, losses)
@@ -136,8 +151,24 @@ def train(
 def make_progress(opt: argparse.Namespace, model: BaseModel, dataset: Loader, place: Place) -> Progress:
     """Make the bar that counts the steps of the whole run."""
     epochs = range(opt.epoch_count, opt.n_epochs + opt.n_epochs_decay + 1)
-    steps = sum(len(model.passes(epoch)) for epoch in epochs) * -(-len(dataset) // opt.batch_size)
+    whole_batch = opt.batch_size * distributed.world_size()
+    steps = sum(len(model.passes(epoch)) for epoch in epochs) * -(-len(dataset) // whole_batch)
     return Progress(steps, steps / max(1, len(epochs)), done=place.steps)
+
+
+def process_state(model: BaseModel) -> dict[str, Any]:
+    """Return what one process has to remember beside what all have in common: its randomness and its image pools."""
+    return {"random": random_state(), "pools": {name: pool.state_dict() for name, pool in model.pools().items()}}
+
+
+def resume_process(state: Mapping[str, Any], model: BaseModel) -> None:
+    """Take up what `process_state` left."""
+    processes = [{"random": state["random"], "pools": {}}, *state.get("processes", [])]
+    distributed.refuse_other_number(len(processes), model.opt.name)
+    own = processes[distributed.rank()]
+    restore_random_state(own["random"])
+    for name, pool in own["pools"].items():
+        model.pools()[name].load_state_dict(pool, model.device)
 
 
 def plan_evaluation(opt: argparse.Namespace) -> list[str]:
