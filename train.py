@@ -1,7 +1,8 @@
 """Train a model: `python train.py --model crd --dataroot ./datasets/horse2zebra --name h2z`.
 
 The order is upstream's: options, data, model, loop, save. `--continue_train --name h2z` goes on where a run stopped:
-Ctrl-C and SIGTERM end the step, save and say so.
+Ctrl-C and SIGTERM end the step, save and say so. `torchrun --nproc_per_node=2 train.py …` trains one model with two
+processes, of which the first writes and speaks.
 """
 
 from __future__ import annotations
@@ -9,19 +10,20 @@ from __future__ import annotations
 import argparse
 import contextlib
 import shlex
+import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from data import Loader, create_dataset, held_out_dataset, settle_source, summarise
 from data.identity import identity, refuse_other_images
 from models import create_model
 from models.base_model import BaseModel
 from models.evaluation import IMAGES, Evaluation
+from models.saver import Saver, read_run
 from options.base_options import refuse_to_overwrite, save_options
 from options.train_options import TrainOptions
-from util.checkpoint import STATE_FILE, holds_only_networks, prune_epochs
+from util import distributed
 from util.errors import for_people
 from util.files import remove_leftovers
 from util.finite import FiniteWatch
@@ -29,13 +31,14 @@ from util.health import Health
 from util.metrics.held_out import HeldOut, available, choose_metric
 from util.plugin_manager import plugin_manager
 from util.progress import Progress
-from util.randomness import random_state, restore_random_state, seed_everything
+from util.randomness import seed_everything
 from util.run import Place, Stopwatch, Timer
 from util.signals import Stop
-from util.visualizer import Visualizer
+from util.visualizer import Silence, Visualizer
 
 
 @for_people
+@distributed.joined()
 def main(argv: Sequence[str] | None = None) -> None:
     """Train as the options say."""
     opt = TrainOptions().parse(argv)
@@ -47,27 +50,27 @@ def main(argv: Sequence[str] | None = None) -> None:
     model = create_model(opt)
     print(f"model [{type(model).__name__}] was created")
     print(model.setup(opt))
+    distributed.part_ways(opt.seed)
     evaluation = None
     if metrics:
         evaluation = Evaluation(opt, model, HeldOut(held_out_dataset(opt), metrics[0], opt, model.device, metrics[1:]))
-    state = load_run(opt, model, dataset) if opt.continue_train else None
-    remove_leftovers(Path(opt.checkpoints_dir) / opt.name)
-    save_options(opt)
-    visualizer = Visualizer(opt)
-    place = Place(epoch=opt.epoch_count)
-    watch = FiniteWatch(opt.on_nonfinite == "skip", opt.max_nonfinite)
+    state = read_run(opt, model) if opt.continue_train else None
     if state:
-        place = Place.from_state(state["place"])
-        restore_random_state(state["random"])
-        visualizer.load_state_dict(state["visualizer"])
-        if evaluation and state.get("evaluation"):
-            evaluation.load_state_dict(state["evaluation"])
-        watch.load_state_dict(state.get("watch", watch.state_dict()))
+        refuse_other_images(dataset, state.get("data"))
+    if distributed.is_first():
+        remove_leftovers(Path(opt.checkpoints_dir) / opt.name)
+        save_options(opt)
+    visualizer = Visualizer(opt) if distributed.is_first() else Silence()
+    place, watch = Place(epoch=opt.epoch_count), FiniteWatch(opt.on_nonfinite == "skip", opt.max_nonfinite)
+    parts = {"place": place, "visualizer": visualizer, "watch": watch, "evaluation": evaluation}
+    saver = Saver(opt, model, parts, identity(dataset))
+    if state:
+        saver.resume(state)
         print(f"going on in epoch {place.epoch}, after step {place.steps}")
     # closed before an error speaks, so that its sentence has a line of its own below the bar
     progress = make_progress(opt, model, dataset, place)
     with Stop() as stop, contextlib.closing(visualizer), contextlib.closing(progress):
-        train(opt, model, dataset, evaluation, visualizer, progress, place, watch, stop)
+        train(opt, model, dataset, evaluation, visualizer, progress, place, watch, saver, stop)
     if stop.asked and place.epoch <= opt.n_epochs + opt.n_epochs_decay:
         print(f"stopped by {stop.asked.name} and saved after step {place.steps}; go on with: {go_on_command(opt)}")
         raise SystemExit(stop.exit_code)
@@ -78,10 +81,11 @@ def train(
     model: BaseModel,
     dataset: Loader,
     evaluation: Evaluation | None,
-    visualizer: Visualizer,
+    visualizer: Visualizer | Silence,
     progress: Progress,
     place: Place,
     watch: FiniteWatch,
+    saver: Saver,
     stop: Stop,
 ) -> None:
     """Run the epochs that are left, from `place` on, until the end or until asked to stop."""
@@ -94,14 +98,8 @@ def train(
 
     def save(name: int | str) -> None:
         watch.settle()  # a step that was not checked is never saved
-        if name == "latest":
-            parts: dict[str, Any] = {"place": place, "visualizer": visualizer, "watch": watch, "evaluation": evaluation}
-            states = {part: owner.state_dict() for part, owner in parts.items() if owner}
-            model.save_state(states | {"random": random_state(), "data": identity(dataset)})
-            timer.reset()
-        else:
-            model.save_networks(name)
-            prune_epochs(model.save_dir, opt.keep_checkpoints)
+        saver.save(name)
+        timer.reset()
 
     for epoch in range(place.epoch, last_epoch + 1):
         epoch_start = time.monotonic()
@@ -111,13 +109,14 @@ def train(
         while place.turn < len(turns):
             model.begin_pass(turns[place.turn])
             if candidate := model.candidate():
-                progress.say(model.judge(evaluation.held_out.score(candidate) if evaluation else None))
+                progress.say(model.judge(evaluation.score(candidate) if evaluation else None))
             dataset.set_pass(place.passes, start=place.position)
             for data in clock.over(dataset):
                 model.set_input(data)
                 model.optimize_parameters()
                 clock.stop()
-                place.stepped(len(model.get_image_paths()), clock.data + clock.step)
+                images = len(model.get_image_paths()) * distributed.world_size()
+                place.stepped(images, clock.data + clock.step)
                 watch.observe(place.steps, model.current_losses(), model.get_image_paths())
                 if place.due(opt.display_freq) or place.steps == 1:
                     model.compute_visuals()
@@ -128,19 +127,21 @@ def train(
                         visualizer.reset()  # an epoch's picture on the page shall not stay that of the very first step
                     health.look(visuals)
                 if place.due(opt.print_freq):
-                    losses = model.get_current_losses()
-                    times = clock.step / opt.batch_size, clock.data
+                    losses = distributed.mean(model.get_current_losses())
+                    times = clock.step / place.step_images, clock.data
                     visualizer.print_current_losses(epoch, place.epoch_iter, losses, *times)
                     fraction = (place.turn + place.position / len(dataset)) / len(turns)
                     visualizer.plot_current_losses(epoch, fraction, losses)
                     health.listen(losses)
-                ending, by_time = stop.asked is not None, timer.due()  # asked once: both may change at any moment
+                # asked once, of all processes: both may change at any moment, and in some of them only
+                ending, by_time = distributed.anyone(stop.asked is not None, timer.due())
                 if ending or by_time or place.due(opt.save_latest_freq):
                     progress.say(f"saving the latest model (epoch {epoch}, total_iters {place.total_iters})")
                     numbered = opt.save_by_iter and not by_time and not ending
                     save(f"iter_{place.total_iters}" if numbered else "latest")
                 progress.step()
                 if ending:
+                    stop.asked = stop.asked or signal.SIGTERM
                     return
             place.pass_done()
         rate = model.update_learning_rate()
@@ -159,18 +160,6 @@ def train(
         progress.say(rate)
 
 
-def load_run(opt: argparse.Namespace, model: BaseModel, dataset: Loader) -> dict[str, Any] | None:
-    """Load where the run stopped, or networks alone where no state is (as in a folder of upstream's): None then."""
-    epoch = f"iter_{opt.load_iter}" if opt.load_iter > 0 else opt.epoch
-    if holds_only_networks(model.save_dir, epoch):
-        print("\n".join(model.load_networks(epoch)))
-        print(f"no {STATE_FILE}: optimizers and image pools start anew, in epoch {opt.epoch_count} (--epoch_count)")
-        return None
-    state = model.load_state()
-    refuse_other_images(dataset, state.get("data"))
-    return state
-
-
 def go_on_command(opt: argparse.Namespace) -> str:
     """Return what to type to go on with this run."""
     words = ["python", "train.py", "--continue_train", "--name", opt.name]
@@ -182,7 +171,9 @@ def go_on_command(opt: argparse.Namespace) -> str:
 def make_progress(opt: argparse.Namespace, model: BaseModel, dataset: Loader, place: Place) -> Progress:
     """Make the bar that counts the steps of the whole run."""
     epochs = range(opt.epoch_count, opt.n_epochs + opt.n_epochs_decay + 1)
-    steps = sum(len(model.passes(epoch)) for epoch in epochs) * -(-len(dataset) // opt.batch_size)
+    steps = sum(len(model.passes(epoch)) for epoch in epochs) * -(
+        -len(dataset) // (opt.batch_size * distributed.world_size())
+    )
     return Progress(steps, steps / max(1, len(epochs)), done=place.steps)
 
 

@@ -14,19 +14,22 @@ from data.base_dataset import BaseDataset
 from data.companions import KINDS, own_folder, source_side
 from data.holdout import settle_source
 from data.loader import Loader
+from data.sampling import WHOLE, Share
 from data.single_dataset import SingleDataset
 from data.summary import summarise
 from data.template_dataset import TemplateDataset
 from data.unaligned_dataset import UnalignedDataset
+from util import distributed
 from util.plugin_manager import hookimpl, plugin_manager
 
 __all__ = ["BaseDataset", "Loader", "create_dataset", "held_out_dataset", "settle_source", "summarise"]
 
 
-def create_dataset(opt: Namespace) -> Loader:
-    """Make the loader that `--dataset_mode` and the other options describe."""
+def create_dataset(opt: Namespace, whole: bool = False) -> Loader:
+    """Make the loader that `--dataset_mode` and the other options describe, of this process's share or of the `whole`."""
     dataset = plugin_manager().get("datasets", opt.dataset_mode)(opt)
-    return Loader(dataset, getattr(dataset, "opt", opt))  # its own options: held-out images are read differently
+    share = WHOLE if whole else Share(distributed.rank(), distributed.world_size(), opt.batch_size)
+    return Loader(dataset, getattr(dataset, "opt", opt), share)  # its own options: held-out images are read differently
 
 
 def held_out_dataset(opt: Namespace) -> Loader:
@@ -40,7 +43,7 @@ def held_out_dataset(opt: Namespace) -> Loader:
     opt.cache_images = "none"  # seen too seldom, and --cache_gb is for the whole run
     if opt.held_out_from == "train":
         opt.split = "holdout"
-        return create_dataset(opt)
+        return create_dataset(opt, whole=True)
     opt.phase = opt.held_out_from
     source = opt.phase + (source_side(opt) if opt.dataset_mode == "unaligned" else "")
     for option in KINDS:  # the companions of the training images are none of these, and scores do without
@@ -49,7 +52,7 @@ def held_out_dataset(opt: Namespace) -> Loader:
             setattr(opt, option, None)
     if "crop" in opt.preprocess:
         opt.preprocess, opt.load_size = "resize_and_crop", opt.crop_size
-    return create_dataset(opt)
+    return create_dataset(opt, whole=True)
 
 
 @hookimpl

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from data.sampling import KeyedDataset, PassSampler, collate
+from data.sampling import WHOLE, KeyedDataset, PassSampler, Share, collate
 from util.errors import UserError
 
 
@@ -21,19 +21,25 @@ class Loader:
     """Iterate over a dataset's batches; each iteration is one pass, with an order and randomness of its own.
 
     Pass number n is the same whatever came before it, however many workers make it and wherever it starts, so a run
-    that is resumed at pass n, position p reads what an uninterrupted one would have read.
+    that is resumed at pass n, position p reads what an uninterrupted one would have read. Positions and the length
+    count the images of all processes; of every batch, each loads its `share`.
     """
 
-    def __init__(self, dataset: Any, opt: Namespace) -> None:
+    def __init__(self, dataset: Any, opt: Namespace, share: Share = WHOLE) -> None:
         self.dataset = dataset
         self.length = len(dataset) if opt.max_dataset_size < 0 else int(min(len(dataset), opt.max_dataset_size))
         if self.length == 0:
             raise UserError(f"--dataset_mode {opt.dataset_mode} found no image in {opt.dataroot}")
+        if self.length < share.processes:
+            fitting = f"--nproc_per_node={self.length}"
+            raise UserError(f"{opt.dataroot} has {self.length} images for {share.processes} processes; type {fitting}")
         seed = getattr(opt, "seed", 0) or 0
-        self.sampler = PassSampler(self.length, seed, shuffle=not opt.serial_batches)
+        self.sampler = PassSampler(self.length, seed, shuffle=not opt.serial_batches, share=share)
+        self.length -= self.length % share.processes
         self.next_pass, self.next_start = 0, 0
-        # more workers than processors or batches only cost memory
-        workers = min(opt.num_threads, os.cpu_count() or 1, math.ceil(self.length / opt.batch_size))
+        # more workers than processors or batches only cost memory; torchrun tells how many processes share the machine
+        processors = max(1, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
+        workers = min(opt.num_threads, processors, math.ceil(self.length / (share.processes * opt.batch_size)))
         self.dataloader: DataLoader[Any] = DataLoader(
             KeyedDataset(dataset, seed),
             batch_size=opt.batch_size,
@@ -51,7 +57,7 @@ class Loader:
         return self.length
 
     def set_pass(self, epoch_key: int, start: int = 0) -> None:
-        """Choose the next iteration's pass, and the sample to start at (a multiple of the batch size).
+        """Choose the next iteration's pass, and the sample to start at (a multiple of all processes' batch).
 
         An iteration that was not told takes the pass after the last one, from its start.
         """

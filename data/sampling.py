@@ -47,15 +47,30 @@ def own_randomness(*parts: object) -> Iterator[None]:
         torch.default_generator.set_state(before[2])
 
 
-class PassSampler(Sampler[Key]):
-    """Yield one pass's keys: in an order drawn from (seed, pass), from a starting position on."""
+class Share(NamedTuple):
+    """Which part of every batch a process takes: the `rank`-th of as many as there are processes, `batch_size` long."""
 
-    def __init__(self, length: int, seed: int, shuffle: bool) -> None:
-        self.length, self.seed, self.shuffle = length, seed, shuffle
+    rank: int
+    processes: int
+    batch_size: int
+
+
+WHOLE = Share(rank=0, processes=1, batch_size=1)
+
+
+class PassSampler(Sampler[Key]):
+    """Yield one pass's keys: in an order drawn from (seed, pass), from a starting position on.
+
+    Several processes see together what one would see in batches of `processes * batch_size`. So that all have as many
+    images, of a pass that can't be parted equally the last images are left out, fewer than there are processes.
+    """
+
+    def __init__(self, length: int, seed: int, shuffle: bool, share: Share = WHOLE) -> None:
+        self.length, self.seed, self.shuffle, self.share = length, seed, shuffle, share
         self.pass_key, self.start = 0, 0
 
     def __len__(self) -> int:
-        return max(0, self.length - self.start)
+        return max(0, self.length - self.start) // self.share.processes
 
     def __iter__(self) -> Iterator[Key]:
         """Yield keys; the pass and start are those at the first `next`."""
@@ -63,8 +78,11 @@ class PassSampler(Sampler[Key]):
         if self.shuffle:
             generator = torch.Generator().manual_seed(derive(self.seed, "order", pass_key))
             order = torch.randperm(self.length, generator=generator).tolist()
-        for position in range(self.start, self.length):
-            yield Key(pass_key, position, order[position])
+        rank, processes, size = self.share
+        for first in range(self.start, self.length, processes * size):
+            images = min(size, (self.length - first) // processes)  # the last batch may be smaller
+            for position in range(first + rank * images, first + (rank + 1) * images):
+                yield Key(pass_key, position, order[position])
 
 
 class KeyedDataset(Dataset[Any]):

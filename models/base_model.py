@@ -6,7 +6,7 @@ import argparse
 import warnings
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from models.averaging import Averages
 from models.generators import UNET_DEPTHS, deepest_unet_that_fits
 from models.networks import get_scheduler
+from models.parallel import bare, parallel, train_together
 from models.recognise import explain_mismatch
 from models.schedules import resume_schedule
 from util.checkpoint import (
@@ -26,8 +27,10 @@ from util.checkpoint import (
     network_state,
     save_checkpoints,
 )
+from util.distributed import world_size
 from util.errors import UserError
 from util.finite import refuse_broken_weights
+from util.image_pool import ImagePool
 
 STATE_FORMAT = 1
 
@@ -110,9 +113,17 @@ class BaseModel(ABC):
             if opt.ema:
                 results = {name: one.network for name, one in self.translators().items() if not one.teaches}
                 self.averages = Averages(results, self.optimizers, opt.ema)
+            if world_size() > 1:
+                train_together(self)
             return self.describe_networks(opt.verbose)
         loaded = self.load_networks(f"iter_{opt.load_iter}" if opt.load_iter > 0 else opt.epoch)
         return "\n".join([*loaded, self.describe_networks(opt.verbose)])
+
+    def distribute(self, trained: Set[nn.Parameter]) -> list[nn.Module]:
+        """Wrap whatever of the `trained` weights is the model's own, for several processes; return its modules."""
+        for name in self.model_names:
+            setattr(self, "net" + name, parallel(getattr(self, "net" + name), trained))
+        return [getattr(self, "net" + name) for name in self.model_names]
 
     def passes(self, epoch: int) -> list[str]:
         """Name the passes over the data that make up an epoch; one, unless parts take turns."""
@@ -134,7 +145,7 @@ class BaseModel(ABC):
         if not self.directions:
             return {"G": Translator(self.networks()["G"])} if "G" in self.networks() else {}
         first = self.directions[0].source
-        return {one.netG: Translator(getattr(self, "net" + one.netG), one.source != first) for one in self.directions}
+        return {one.netG: Translator(self.networks()[one.netG], one.source != first) for one in self.directions}
 
     def eval(self) -> None:
         """Put the networks into eval mode: running statistics, no dropout."""
@@ -154,7 +165,11 @@ class BaseModel(ABC):
 
     def networks(self) -> dict[str, nn.Module]:
         """Return the networks by the names their files carry."""
-        return {name: getattr(self, "net" + name) for name in self.model_names}
+        return {name: bare(getattr(self, "net" + name)) for name in self.model_names}
+
+    def pools(self) -> dict[str, ImagePool]:
+        """Return the image pools, by attribute."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, ImagePool)}
 
     def get_image_paths(self) -> list[str]:
         """Return the paths of the current source images."""

@@ -5,15 +5,16 @@ from __future__ import annotations
 import argparse
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from models.averaging import SUFFIX, steps_taken
 from models.base_model import BaseModel, Translator
 from models.distillation.frozen import translating
+from util import distributed
 from util.checkpoint import network_state, save_checkpoint
 from util.errors import UserError
 from util.metrics.held_out import WORDS, HeldOut, Score
@@ -71,8 +72,13 @@ class Evaluation:
                 values = ", ".join(f"{metric} {score.value:.4g}" for metric, score in scores.items())
                 label = name if variant == "last" else f"{name} ({variant})"
                 said.append(f"{label} {values}{' (best so far)' if better else ''}")
-        append_lines(self.model.save_dir / METRICS_FILE, lines)
+        if distributed.is_first():  # the others take part for the sake of norms that all share
+            append_lines(self.model.save_dir / METRICS_FILE, lines)
         return lines, f"epoch {epoch} on {IMAGES[self.opt.held_out_from]}: {'; '.join(said)}"
+
+    def score(self, translate: Callable[[Tensor], Tensor]) -> float | None:
+        """Return the deciding score of a translation that the model wants to judge; None if no metric decides."""
+        return distributed.from_first(self.held_out.score(translate))  # all take part, and one of them decides
 
     def _variants(self, name: str, translator: Translator) -> list[tuple[str, nn.Module]]:
         averages = self.model.averages.networks() if self.model.averages else {}
@@ -88,7 +94,8 @@ class Evaluation:
         score, before = scores[self.held_out.metric].value, self.best.get(name)
         if not math.isfinite(score) or (before and score >= before.score):
             return False
-        save_checkpoint(network_state(network), self.model.save_dir / f"best_net_{name}.pth")
+        if distributed.is_first():
+            save_checkpoint(network_state(network), self.model.save_dir / f"best_net_{name}.pth")
         self.best[name] = Best(score, epoch, variant)
         return True
 

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from options.option_parser import OptionParser, first_look
+from util import distributed
 from util.errors import UserError, nearest
 from util.files import write_text
 from util.plugin_manager import plugin_manager
@@ -97,7 +98,7 @@ class BaseOptions(ABC):
         if opt.suffix:
             opt.name = f"{opt.name}_{fill_in(opt.suffix, opt)}"
         if opt.seed is None:
-            opt.seed = secrets.randbelow(2**31)
+            opt.seed = distributed.from_first(secrets.randbelow(2**31))
         opt.option_table = parser.table(opt)
         print(opt.option_table)
         opt.asked_gpu_ids = opt.gpu_ids
@@ -132,6 +133,7 @@ def choose_gpus(text: str) -> list[int]:
     if not torch.cuda.is_available():
         print("no GPU found: running on the CPU")
         return []
+    ids = distributed.own_device(ids)
     if max(ids) >= torch.cuda.device_count():
         raise UserError(f"--gpu_ids {text} asks for GPU {max(ids)}, but this machine has {torch.cuda.device_count()}")
     torch.cuda.set_device(ids[0])

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from util import distributed
 from util.errors import UserError
 
 ADVICE = "go on from it with --continue_train and a lower --lr, or another --gan_mode"
@@ -53,8 +54,8 @@ class FiniteWatch:
         # a loss that this step has not computed yet is that of an earlier one, which was judged then
         fresh = {name: loss for name, loss in self.current_losses().items() if self.seen.get(name) is not loss}
         bad = self._bad(list(fresh), [(parameters, lengths)], stack(fresh.values(), lengths).tolist())
-        if bad:
-            self.bad += bad
+        if distributed.anyone(bool(bad))[0]:  # a step is left out by all processes, or by none
+            self.bad += bad or ["another process's step"]
             for parameter in parameters:
                 parameter.grad = None  # which every optimizer takes for "not this one"
 

@@ -9,6 +9,8 @@ import time
 import torch
 from tqdm import tqdm
 
+from util import distributed
+
 ESTIMATE_AFTER = 20
 
 
@@ -19,7 +21,7 @@ class Progress:
         terminal = sys.stderr.isatty()
         self.bar = tqdm(
             total=total_steps, initial=done, unit="step", dynamic_ncols=True, smoothing=0.1,
-            mininterval=0.5 if terminal else 15.0,
+            mininterval=0.5 if terminal else 15.0, disable=not distributed.is_first(),
         )  # fmt: skip
         self.left = total_steps - done
         self.steps_per_epoch = steps_per_epoch

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -47,10 +47,10 @@ class Place:
         """Return the place in plain types."""
         return asdict(self)
 
-    @classmethod
-    def from_state(cls, state: dict[str, Any]) -> Place:
-        """Return the place that `state_dict` described."""
-        return cls(**{field.name: state[field.name] for field in fields(cls)})
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Be the place that `state_dict` described."""
+        for field in fields(self):
+            setattr(self, field.name, state[field.name])
 
 
 class Timer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from argparse import Namespace
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +163,14 @@ class Visualizer:
         """Send and write what is held back; waits for no viewer longer than five seconds."""
         for sink in [*self.sinks, *([self.visdom] if self.visdom else [])]:
             sink("close")
+
+
+class Silence:
+    """Stand in for a Visualizer in a process that shows nothing."""
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        """Take whatever is to be shown."""
+        return lambda *arguments: None
 
 
 class TrainingPage:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,8 @@ from models.distillation.distiller import DistillModel, student_taps, teacher_ta
 from models.distillation.features import FeatureTaps
 from models.distillation.objectives import NEEDS, Objective, Translation
 from models.distillation.teacher import Teacher, image_channels, load_teachers, refuse_narrower, teacher_architecture
+from models.parallel import parallel
+from util.image_pool import ImagePool
 from util.plugin_manager import plugin_manager
 
 LIKE_TEACHER = ("netG", "norm", "netD", "n_layers_D", "ndf")  # a student is a narrower teacher with as good a judge
@@ -103,6 +105,12 @@ class OfflineDistillModel(DistillModel):
         """Say where the teachers come from, too."""
         return "\n".join([*self.notes, super().setup(opt)])
 
+    def distribute(self, trained: Set[nn.Parameter]) -> list[nn.Module]:
+        """Wrap the student's networks and the objectives' adapters; the teachers never change."""
+        for one in self.distilled:
+            one.objectives = [parallel(objective, trained) for objective in one.objectives]
+        return self.student.distribute(trained) + [objective for one in self.distilled for objective in one.objectives]
+
     # ---- one step ------------------------------------------------------------------------------------------------------
 
     def set_input(self, input: Mapping[str, Any]) -> None:
@@ -174,6 +182,10 @@ class OfflineDistillModel(DistillModel):
     def translators(self) -> dict[str, Translator]:
         """Return the student's generators."""
         return self.student.translators()
+
+    def pools(self) -> dict[str, ImagePool]:
+        """Return the student's."""
+        return self.student.pools()
 
     def current_losses(self) -> OrderedDict[str, Tensor]:
         """Return the student's own losses, then the objectives'."""

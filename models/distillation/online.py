@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import copy
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,10 @@ from models.distillation.features import FeatureTaps
 from models.distillation.frozen import frozen, keep_statistics, translating
 from models.distillation.objectives import Translation
 from models.networks import define_G
+from models.parallel import bare, parallel
 from util.checkpoint import network_state
 from util.errors import UserError
+from util.image_pool import ImagePool
 from util.plugin_manager import plugin_manager
 
 TEACHER, STUDENT, BOTH = "teacher", "student", "all"
@@ -117,6 +119,12 @@ class OnlineDistillModel(DistillModel):
         """Interleaved students learn from the best teacher so far, and "best" is judged on images it never saw."""
         return opt.schedule == "interleaved"
 
+    def distribute(self, trained: Set[nn.Parameter]) -> list[nn.Module]:
+        """Wrap the student, the teacher's networks and the objectives' adapters; the best teacher only shows."""
+        assert self.teacher is not None
+        self.objectives = [parallel(objective, trained) for objective in self.objectives]
+        return [*super().distribute(trained), *self.teacher.distribute(trained), *self.objectives]
+
     # ---- the two parts' turns ------------------------------------------------------------------------------------------
 
     def passes(self, epoch: int) -> list[str]:
@@ -155,7 +163,7 @@ class OnlineDistillModel(DistillModel):
     def translators(self) -> dict[str, Translator]:
         """Return the student, and the teacher as it is now."""
         teacher = {"G_teacher": Translator(self.netG_T, teaches=True)} if self.teacher is not None else {}
-        return {"G": Translator(self.netG), **teacher}
+        return {"G": Translator(bare(self.netG)), **teacher}
 
     # ---- one step ------------------------------------------------------------------------------------------------------
 
@@ -244,10 +252,14 @@ class OnlineDistillModel(DistillModel):
 
     def networks(self) -> dict[str, nn.Module]:
         """Return the student under its bare name, and the teacher's networks as G_teacher…, D_teacher…"""
-        networks: dict[str, nn.Module] = {"G": self.netG}
+        networks: dict[str, nn.Module] = {"G": bare(self.netG)}
         if self.teacher is not None:
             networks |= {f"{name[0]}_teacher{name[1:]}": net for name, net in self.teacher.networks().items()}
         return networks
+
+    def pools(self) -> dict[str, ImagePool]:
+        """Return the teacher's."""
+        return self.teacher.pools() if self.teacher is not None else {}
 
     def current_losses(self) -> OrderedDict[str, Tensor]:
         """Return the losses of those who learned in this step, the teacher's under names of their own."""

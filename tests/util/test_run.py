@@ -10,6 +10,12 @@ import pytest
 from util.run import Place, Stopwatch
 
 
+def place_at(state: dict[str, float]) -> Place:
+    place = Place()
+    place.load_state_dict(state)
+    return place
+
+
 def due_at(frequency: int, batches: list[int]) -> list[int]:
     """Return the images seen at each step that is due."""
     place = Place()
@@ -62,7 +68,7 @@ def test_a_place_that_was_saved_anywhere_goes_on_there(batch: int) -> None:
         place = Place()
         first = list(itertools.islice(walk(place, **run), steps))
         saved = json.loads(json.dumps(place.state_dict()))
-        assert first + list(walk(Place.from_state(saved), **run)) == whole
+        assert first + list(walk(place_at(saved), **run)) == whole
 
 
 def test_the_walk_is_what_it_should_be() -> None:
@@ -80,7 +86,7 @@ def test_a_resumed_step_knows_what_is_due() -> None:
     place = Place()
     for _ in range(3):
         place.stepped(4)
-    assert Place.from_state(place.state_dict()).due(10) and place.due(10)
+    assert place_at(place.state_dict()).due(10) and place.due(10)
 
 
 def test_the_stopwatch_tells_waiting_from_working(monkeypatch: pytest.MonkeyPatch) -> None:
