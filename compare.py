@@ -23,10 +23,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run a plan, or print its commands, or write its report."""
     parser = argparse.ArgumentParser(prog="compare.py", description=__doc__)
     parser.add_argument("plan", help="a plan file (plans/*.toml), or the folder of a report to be written anew")
-    parser.add_argument("--jobs", type=int, default=1, help="runs at once, on a GPU each (on the CPU: a share of its cores)")
+    parser.add_argument(
+        "--jobs", type=int, default=1, help="runs at once, on a GPU each (on the CPU: a share of its cores)"
+    )
     parser.add_argument("--dry_run", action="store_true", help="only print what is left to do, a run per line")
-    parser.add_argument("--stage", choices=STAGES, help="with --dry_run: only these runs; a stage needs those before it")
-    parser.add_argument("--report", action="store_true", help="train and evaluate nothing: only the report of what is there")
+    parser.add_argument(
+        "--stage", choices=STAGES, help="with --dry_run: only these runs; a stage needs those before it"
+    )
+    parser.add_argument(
+        "--report", action="store_true", help="train and evaluate nothing: only the report of what is there"
+    )
     parser.add_argument("--out", help="the report's folder (default: results/<the plan's name>)")
     parser.add_argument("--latex", action="store_true", help="also write the tables for a paper (booktabs)")
     opt = parser.parse_args(argv)
@@ -56,7 +62,9 @@ def rewrite(folder: Path, latex: bool) -> None:
     """Write a report from the plan, the lines and the pictures that its folder holds."""
     missing = [name for name in (PLAN, LINES) if not (folder / name).is_file()]
     if missing:
-        raise UserError(f"{folder} is no report's folder: it has no {missing[0]}; type a plan file, e.g. plans/toy.toml")
+        raise UserError(
+            f"{folder} is no report's folder: it has no {missing[0]}; type a plan file, e.g. plans/toy.toml"
+        )
     print(write_report(folder, read_plan(folder / PLAN), latex))
 
 

@@ -28,8 +28,8 @@ from comparison.runs import (
     tested_images,
     train_words,
 )
-from util.checkpoint import load_checkpoint
 from options.base_options import SAVED_OPTIONS
+from util.checkpoint import load_checkpoint
 from util.errors import UserError
 from util.provenance import read_lines
 
@@ -62,7 +62,7 @@ class Study:
         return self.same_seconds_epochs(run) if run.stage == "same_seconds" else planned_epochs(self.plan, run)
 
     def same_seconds_epochs(self, run: Run) -> int | None:
-        """Return the epochs that fill the longest total time of a method, its teacher's included, with this width and seed."""
+        """Return the epochs that fill the longest total time of a method and its teacher, with this width and seed."""
         cell = [r for r in self.runs if (r.width, r.seed, r.stage) == (run.width, run.seed, "students")]
         if not all(self.trained(r) for r in cell):
             return None
@@ -120,7 +120,9 @@ class Study:
                 futures = [pool.submit(self._one, run, free, stop, say) for run in waiting]
                 _first_error(futures, stop)
 
-    def _one(self, run: Run, free: SimpleQueue[dict[str, str]], stop: threading.Event, say: Callable[[str], None]) -> None:
+    def _one(
+        self, run: Run, free: SimpleQueue[dict[str, str]], stop: threading.Event, say: Callable[[str], None]
+    ) -> None:
         slot = free.get()
         try:
             for words in self.commands(run) or []:

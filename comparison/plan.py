@@ -18,7 +18,15 @@ from util.plugin_manager import plugin_manager
 ALONE, SAME_SECONDS, TEACHER = "student alone", "student alone, same total seconds", "teacher"
 RESERVED = (ALONE, SAME_SECONDS, TEACHER)
 BASES = ("cycle_gan", "pix2pix")
-SECTIONS = ("data", "base", "budget", "methods", "widths", "seeds", "metrics")  # a plan without one of them is unfinished
+SECTIONS = (
+    "data",
+    "base",
+    "budget",
+    "methods",
+    "widths",
+    "seeds",
+    "metrics",
+)  # a plan without one of them is unfinished
 
 
 @dataclass(frozen=True)
@@ -174,7 +182,9 @@ def _teacher(table: Any) -> Teacher:
     if "path" in table and table.keys() & {"budget", "flags", "per_seed"}:
         raise UserError("[teacher] has a path, so it is trained already; leave budget, flags and per_seed out")
     if "path" not in table and "budget" not in table:
-        raise UserError("[teacher] is unfinished: it needs a budget (budget = {epochs = 100}), or the path of a trained one")
+        raise UserError(
+            "[teacher] is unfinished: it needs a budget (budget = {epochs = 100}), or the path of a trained one"
+        )
     return Teacher(
         width=_typed(table, "width", int, 64),
         flags=tuple(_words(table.get("flags", ""), "[teacher]")),

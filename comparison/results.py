@@ -99,7 +99,9 @@ class Results:
     sections: list[Section]
     costs: dict[Key, dict[str, float]]
     runs: dict[Key, list[Line]]
-    held_out: dict[tuple[str, str], dict[Key, list[tuple[float, float]]]]  # (metric, direction) -> row -> (epoch, value)
+    held_out: dict[
+        tuple[str, str], dict[Key, list[tuple[float, float]]]
+    ]  # (metric, direction) -> row -> (epoch, value)
     missing: list[str]
     notes: list[str]
 
@@ -188,7 +190,9 @@ def _notes(results: Results) -> list[str]:
         steps = {key: {run["student_steps"] for run in results.runs[key]} for key in keys}
         if len({step for found in steps.values() for step in found}) > 1:
             words = "; ".join(f"{key.row} {'/'.join(map(str, sorted(found, key=str)))}" for key, found in steps.items())
-            notes.append(f"The students of ngf {width} did not take equal steps ({words}): the rows are no fair comparison.")
+            notes.append(
+                f"The students of ngf {width} did not take equal steps ({words}): the rows are no fair comparison."
+            )
         sizes = {key: results.costs[key]["parameters"] for key in keys if "parameters" in results.costs.get(key, {})}
         if len(set(sizes.values())) > 1:
             words = "; ".join(f"{key.row} {size:,.0f}" for key, size in sizes.items())

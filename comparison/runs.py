@@ -134,7 +134,7 @@ def picture_words(plan: Plan, run: Run) -> list[list[str]]:
         return [[*words, "--model", plan.base, *places]]
     words += ["--model", "test", "--dataroot", str(source_folder(plan))]
     calls = [[*words, "--results_dir", str(results_dir(plan))]]
-    if run.trains_teacher:
+    if run.trains_teacher and run.seed == plan.seeds[0] and not _teacher_seeds(plan):  # nothing else shows a teacher
         suffix = f"_teacher{SUFFIXES[plan.base]}"
         calls.append([*words, "--model_suffix", suffix, "--results_dir", str(results_dir(plan, teacher=True))])
     return calls
