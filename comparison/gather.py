@@ -11,8 +11,8 @@ from typing import Any
 from PIL import Image
 
 from comparison.engine import Study
-from comparison.plan import TEACHER, Plan
-from comparison.runs import Run, picture_words, pictures_of, slug, source_folder, tested_images
+from comparison.plan import ALONE, SAME_SECONDS, TEACHER, Plan
+from comparison.runs import MASKED, Run, picture_words, pictures_of, slug, source_folder, tested_images
 from util.files import replacing, write_text
 from util.metrics.masked import masked_error
 from util.metrics.record import metric_line
@@ -35,7 +35,7 @@ def gather(study: Study, out: Path, plan_file: Path) -> list[str]:
         if not study.trained(run):
             left.append(run.experiment)
             continue
-        if "masked" in plan.metrics:
+        if MASKED in plan.metrics:
             score_masked(study, run)
         own = read_lines(run.folder(plan) / "metrics.jsonl")
         if not own:
@@ -184,6 +184,4 @@ def pictures_in(plan: Plan, folder: Path) -> dict[str, list[Path]]:
 
 
 def _rows(plan: Plan) -> list[str]:
-    from comparison.plan import ALONE, SAME_SECONDS
-
     return [ALONE, *([SAME_SECONDS] if plan.same_seconds else []), *(method.name for method in plan.methods)]

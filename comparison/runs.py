@@ -13,6 +13,8 @@ from data.image_folder import make_dataset
 from options.train_options import TrainOptions
 
 STAGES = ("teachers", "students", "same_seconds")  # what has to be finished before the next can start
+MASKED = "masked"  # compare.py's own metric, from the pictures of a toy set
+COSTS = ("complexity", "latency")
 EVERY = 1_000_000  # test.py takes as many images as there are
 SUFFIXES = {"cycle_gan": "_A", "pix2pix": ""}  # of the first direction's networks, by base
 
@@ -114,19 +116,21 @@ def continue_words(plan: Plan, run: Run) -> list[str]:
 
 def evaluate_words(plan: Plan, run: Run, epochs: int) -> list[list[str]]:
     """Return the calls of evaluate.py: those of the plan, and one for each of the last epochs before the last."""
-    metrics = [metric for metric in plan.metrics if metric != "masked"]  # compare.py's own, from the pictures
-    if not metrics:
-        return []
-    words = ["evaluate.py", "--name", run.experiment, *_place(plan), "--metrics", ",".join(metrics)]
-    earlier = range(max(1, epochs - plan.last_epochs + 1), epochs)
-    return [[*words, *call] for call in plan.evaluate] + [[*words, "--epoch", str(epoch)] for epoch in earlier]
+    metrics = [metric for metric in plan.metrics if metric != MASKED]
+    scores = [metric for metric in metrics if metric not in COSTS]  # a network costs the same in every epoch
+    words = ["evaluate.py", "--name", run.experiment, *_place(plan), "--metrics"]
+    calls = [[*words, ",".join(metrics), *call] for call in plan.evaluate] if metrics else []
+    if scores:
+        earlier = range(max(1, epochs - plan.last_epochs + 1), epochs)
+        calls += [[*words, ",".join(scores), "--epoch", str(epoch)] for epoch in earlier]
+    return calls
 
 
 def picture_words(plan: Plan, run: Run) -> list[list[str]]:
     """Return the calls of test.py that make a run's test pictures, and those of a teacher trained beside it."""
     if not plan.pictures and "masked" not in plan.metrics:
         return []
-    number = ["--num_test", str(EVERY if "masked" in plan.metrics else plan.pictures)]
+    number = ["--num_test", str(EVERY if MASKED in plan.metrics else plan.pictures)]
     crop = [word for name in ("--crop_size", "--preprocess") for word in _flag(run.flags, name)]
     words = ["test.py", "--name", run.experiment, *_place(plan), *crop, *number]
     if plan.base == "pix2pix":
