@@ -145,6 +145,8 @@ def gather_pictures(study: Study, folder: Path) -> None:
             of = f"{TEACHER}_of_{slug(run.row)}" if number else slug(run.row)
             key = of if run.row == TEACHER else f"{of}_ngf{run.width}"
             sources[key] = found_pictures(pictures_of(plan, words), [image.stem for image in images])
+    if MASKED in plan.metrics:  # a toy set: the truth has the name of its input
+        sources["truth"] = {image.stem: source_folder(plan, target=True) / image.name for image in images}
     if plan.base == "pix2pix":  # the test images are pairs: input and truth are what test.py made of them
         pages = [pictures_of(plan, words) for run in study.runs for words in picture_words(plan, run)[:1]]
         page = next((page for page in pages if page.is_dir()), None)

@@ -11,11 +11,10 @@ from comparison import svg
 from comparison.gather import pictures_in
 from comparison.results import LAST, Key, Line, Results
 from comparison.runs import slug
-from comparison.tables import Table, label, number, spread, tables_of
+from comparison.tables import Table, label, macs_unit, number, spread, tables_of
 
 STYLE = Path(__file__).with_name("page.css")
 SCRIPT = Path(__file__).with_name("page.js")
-AGAINST = {"macs_true": ("G MACs (true)", 1e9), "latency_ms": ("latency, ms", 1.0)}
 
 
 def page(results: Results, curves: Sequence[Line], folder: Path, provenance: Sequence[str]) -> str:
@@ -61,7 +60,9 @@ def section(title: str, content: str) -> str:
 def html_table(table: Table) -> str:
     """Return a table that scrolls within itself on a narrow screen."""
     wide = {i for i, name in enumerate(table.head) if name == "what differs"}
-    head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in table.head)
+    head = "".join(
+        f'<th scope="col"{" class=wide" if i in wide else ""}>{escape(cell)}</th>' for i, cell in enumerate(table.head)
+    )
     rows = []
     for row in table.rows:
         cells = "".join(
@@ -82,8 +83,10 @@ def html_table(table: Table) -> str:
 def quality_plots(results: Results, places: Mapping[str, int]) -> str:
     """Draw each metric against multiply-accumulates and against measured time."""
     figures, names = [], set()
+    letter, scale = macs_unit(results)
+    against = {"macs_true": (f"{letter} MACs (true)", scale), "latency_ms": ("latency, ms", 1.0)}
     for part in results.sections:
-        for cost, (words, unit) in AGAINST.items():
+        for cost, (words, unit) in against.items():
             points = []
             for key in results.keys:
                 found = part.estimate(LAST, key)

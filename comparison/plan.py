@@ -77,6 +77,7 @@ class Published:
     table: str
     dataset: str
     differs: str
+    direction: str = "AtoB"
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class Plan:
     teacher: Teacher = Teacher()
     flags: tuple[str, ...] = ()  # of every training, teachers included
     evaluate: tuple[tuple[str, ...], ...] = ((),)  # one call of evaluate.py each
-    last_epochs: int = 1  # how many of the last epochs are evaluated; 5 gives the mean of the last five
+    last_epochs: int = 1  # how many of the last saved epochs are evaluated; 5 gives the mean of the last five
     pictures: int = 6  # test images in the grid
     same_seconds: bool = True
     prepare: tuple[str, ...] = ()  # the command that makes the data, when the folder is not there
@@ -210,10 +211,10 @@ def _published(table: Any) -> Published:
     if not isinstance(table, dict):
         raise UserError("[[published]] has to be a table: paper, table, dataset, differs")
     _known_keys(table, (*Published.__dataclass_fields__,), "[[published]]")
-    missing = [key for key in Published.__dataclass_fields__ if key not in table]
+    missing = [key for key in ("paper", "table", "dataset", "differs") if key not in table]
     if missing:
         raise UserError(f"[[published]] is unfinished: {_and(missing)} missing")
-    return Published(**{key: str(value) for key, value in table.items()})
+    return Published(**{key: " ".join(str(value).split()) for key, value in table.items()})
 
 
 def _known_keys(table: Mapping[str, Any], known: Iterable[str], where: str) -> None:

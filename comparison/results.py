@@ -122,10 +122,11 @@ def results_of(plan: Plan, lines: Sequence[Line], runs: Sequence[Line], planned:
     epochs = {run["experiment"]: run["epochs"] for run in runs}
     scored = {(key_of(line), line["run_seed"]) for line in lines}
     missing = [f"{key}, seed {seed}" for key, seed in planned if (key, seed) not in scored]
-    costs: dict[Key, dict[str, float]] = {}
+    measured: dict[Key, dict[str, list[float]]] = {}
     for line in lines:
         if line["metric"] in COSTS and line["network"] != "G_teacher":
-            costs.setdefault(key_of(line), {}).setdefault(line["metric"], line["value"])
+            measured.setdefault(key_of(line), {}).setdefault(line["metric"], []).append(line["value"])
+    costs = {key: {name: statistics.median(values) for name, values in of.items()} for key, of in measured.items()}
     results = Results(plan, _sections(lines, epochs), costs, by_key, _held_out(lines), missing, [])
     results.notes = _notes(results)
     return results
@@ -142,7 +143,8 @@ def _sections(lines: Sequence[Line], epochs: dict[str, int]) -> list[Section]:
     for line in lines:
         if line["metric"] in COSTS or line["split"] == "held_out" or line["network"] == "G_teacher":
             continue
-        name = (line["metric"], line["direction"] or "AtoB", line["protocol"] or "")
+        mixed = f", split {line['split']}" if line["split"] not in ("test", None) else ""
+        name = (line["metric"], line["direction"] or "AtoB", f"{line['protocol'] or ''}{mixed}")
         section = sections.setdefault(name, Section(*name))
         key, seed = key_of(line), line["run_seed"]
         if line["variant"] == "ema" and line["epoch"] in ("latest", epochs.get(line["experiment"])):
@@ -156,7 +158,7 @@ def _sections(lines: Sequence[Line], epochs: dict[str, int]) -> list[Section]:
     for (name, key, seed), by_epoch in tested.items():
         section, last = sections[name], max(by_epoch)
         found = {LAST: by_epoch[last]}
-        five = [by_epoch[epoch] for epoch in range(last - FIVE + 1, last + 1) if epoch in by_epoch]
+        five = [by_epoch[epoch] for epoch in sorted(by_epoch)[-FIVE:]]  # of those that were saved and evaluated
         if len(five) == FIVE:
             found[LAST_FIVE] = statistics.fmean(five)
         if len(by_epoch) > 1:  # what the papers' code keeps: chosen on the images it is judged by

@@ -15,6 +15,7 @@ from options.train_options import TrainOptions
 STAGES = ("teachers", "students", "same_seconds")  # what has to be finished before the next can start
 MASKED = "masked"  # compare.py's own metric, from the pictures of a toy set
 COSTS = ("complexity", "latency")
+SAVED_EVERY = "5"  # train.py's --save_epoch_freq when it is not typed
 EVERY = 1_000_000  # test.py takes as many images as there are
 SUFFIXES = {"cycle_gan": "_A", "pix2pix": ""}  # of the first direction's networks, by base
 
@@ -115,13 +116,15 @@ def continue_words(plan: Plan, run: Run) -> list[str]:
 
 
 def evaluate_words(plan: Plan, run: Run, epochs: int) -> list[list[str]]:
-    """Return the calls of evaluate.py: those of the plan, and one for each of the last epochs before the last."""
+    """Return the calls of evaluate.py: those of the plan, and one for each epoch saved lately before the last."""
     metrics = [metric for metric in plan.metrics if metric != MASKED]
     scores = [metric for metric in metrics if metric not in COSTS]  # a network costs the same in every epoch
     words = ["evaluate.py", "--name", run.experiment, *_place(plan), "--metrics"]
     calls = [[*words, ",".join(metrics), *call] for call in plan.evaluate] if metrics else []
     if scores:
-        earlier = range(max(1, epochs - plan.last_epochs + 1), epochs)
+        every = int((_flag(run.flags, "--save_epoch_freq") or ["", SAVED_EVERY])[1])
+        saved = list(range(every, epochs, every)) if every > 0 else []
+        earlier = saved[-(plan.last_epochs - 1) :] if plan.last_epochs > 1 else []
         calls += [[*words, ",".join(scores), "--epoch", str(epoch)] for epoch in earlier]
     return calls
 

@@ -48,7 +48,9 @@ def score_table(results: Results, section: Section) -> Table:
             compared = key.row not in (TEACHER, ALONE)
             difference = section.difference(LAST, key) if compared else None
             rank = section.ranks(LAST).get(key)
-            cells += [paired(difference), section.verdict(LAST, key) if compared else "", str(rank or "")]
+            own = section.estimate(LAST, key)
+            cells += [paired(difference, own.mean if own else 1.0), section.verdict(LAST, key) if compared else ""]
+            cells.append(str(rank or ""))
         seeds = max(len(section.values[choice].get(key, {})) for choice in section.choices)
         rows.append((*cells, str(seeds)))
     head = ["", *section.choices]
@@ -83,18 +85,15 @@ def cost_table(results: Results) -> Table:
     """Return what each row costs to run, and what it took to train."""
     known = {metric for costs in results.costs.values() for metric in costs}
     macs = [f"macs_{convention}" for convention in CONVENTIONS if f"macs_{convention}" in known]
-    head = [
-        "",
-        "parameters",
-        *(f"G MACs ({name.removeprefix('macs_').replace('_', ' ')})" for name in macs),
-        "latency ms",
-    ]
+    unit, scale = macs_unit(results)
+    conventions = [name.removeprefix("macs_").replace("_", " ") for name in macs]
+    head = ["", "parameters", *(f"{unit} MACs ({convention})" for convention in conventions), "latency ms"]
     head += ["student steps", "teacher steps", "seconds", "teacher's seconds before", "seeds"]
     rows = []
     for key in results.keys:
         costs, runs = results.costs.get(key, {}), results.runs[key]
         cells = [label(results, key), f"{costs['parameters']:,.0f}" if "parameters" in costs else ""]
-        cells += [number(costs[name] / 1e9) if name in costs else "" for name in macs]
+        cells += [number(costs[name] / scale) if name in costs else "" for name in macs]
         cells.append(number(costs["latency_ms"]) if "latency_ms" in costs else "")
         for name in ("student_steps", "teacher_steps"):
             cells.append(
@@ -112,6 +111,11 @@ def cost_table(results: Results) -> Table:
     return Table("Costs", tuple(head), tuple(rows), (*notes, *results.notes))
 
 
+def macs_unit(results: Results) -> tuple[str, float]:
+    """Return "G" and its size, or "M" where all students are small."""
+    return ("G", 1e9) if max((c.get("macs_true", 0) for c in results.costs.values()), default=0) >= 1e9 else ("M", 1e6)
+
+
 def published_table(results: Results) -> Table | None:
     """Return the papers' printed numbers beside the study's own, with what their protocol does otherwise."""
     ours_by = {method.published: method.name for method in results.plan.methods if method.published}
@@ -122,7 +126,7 @@ def published_table(results: Results) -> Table | None:
             if (row.paper, row.table, row.dataset) != (wanted.paper, wanted.table, wanted.dataset):
                 continue
             printed = row.value + (f" ± {row.std}" if row.std else "")
-            ours = _ours(results, ours_by.get(row.method, ""), row.metric, row.params_m)
+            ours = _ours(results, ours_by.get(row.method, ""), row.metric, row.params_m, wanted.direction)
             place = f"{row.paper} {'Table ' + row.table if row.table[0].isdigit() else row.table}"
             rows.append((row.method, place, row.params_m, row.macs_g, row.metric, printed, ours, wanted.differs))
     if not rows:
@@ -132,10 +136,10 @@ def published_table(results: Results) -> Table | None:
     return Table("The papers' rows beside ours", head, tuple(rows), (note,))
 
 
-def _ours(results: Results, name: str, metric: str, millions: str) -> str:
+def _ours(results: Results, name: str, metric: str, millions: str, direction: str) -> str:
     """Return our value for a published row: the same method, metric and number of parameters (within 3 %)."""
     for section in results.sections:
-        for key in section.keys if section.metric == metric.lower() else []:
+        for key in section.keys if (section.metric, section.direction) == (metric.lower(), direction) else []:
             count = results.costs.get(key, {}).get("parameters", math.nan) / 1e6
             if key.row == name and millions and abs(count / float(millions) - 1) < 0.03:
                 return spread(section.estimate(LAST, key))
@@ -167,14 +171,13 @@ def spread(estimate: Estimate | None) -> str:
     return number(estimate.mean) + deviation
 
 
-def paired(difference: Estimate | None) -> str:
-    """Write a signed difference and its bootstrap interval."""
+def paired(difference: Estimate | None, like: float) -> str:
+    """Write a signed difference and its bootstrap interval, to the decimals of the values that differ."""
     if difference is None:
         return ""
-    text = _signed(difference.mean, difference.mean)
+    text = _signed(difference.mean, like)
     if difference.low is None or difference.high is None:
         return text
-    like = max(abs(difference.low), abs(difference.high))
     return f"{text} [{_signed(difference.low, like)}, {_signed(difference.high, like)}]"
 
 
