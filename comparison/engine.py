@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import IO, Any
 
 import torch
 
@@ -141,14 +141,19 @@ class Study:
         with log.open("a", encoding="utf-8") as file:
             file.write(f"$ python {' '.join(words)}\n")
             file.flush()
-            program = [sys.executable, str(ROOT / words[0]), *words[1:]]
-            done = subprocess.run(program, env=os.environ | environment, stdout=file, stderr=subprocess.STDOUT)
-        if done.returncode:
+            code = execute(words, os.environ | environment, file)
+        if code:
             last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1]
             raise UserError(
-                f"{words[0]} of {run.experiment} ended with exit code {done.returncode}: {last} ({log}); mend that and type "
+                f"{words[0]} of {run.experiment} ended with exit code {code}: {last} ({log}); mend that and type "
                 "the same command again: it goes on where it stopped"
             )
+
+
+def execute(words: list[str], environment: Mapping[str, str], log: IO[str]) -> int:
+    """Run one of the project's programs in a process of its own; return its exit code."""
+    program = [sys.executable, str(ROOT / words[0]), *words[1:]]
+    return subprocess.run(program, env=dict(environment), stdout=log, stderr=subprocess.STDOUT).returncode
 
 
 def places(jobs: int) -> list[dict[str, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -159,7 +159,7 @@ def gather_pictures(study: Study, folder: Path) -> None:
                 copy_picture(file, folder / row, stem)
 
 
-def found_pictures(folder: Path, stems: Iterable[str]) -> Mapping[str, Path]:
+def found_pictures(folder: Path, stems: Iterable[str]) -> dict[str, Path]:
     """Return the translations of some images in a folder of test.py."""
     files = {stem: [folder / f"{stem}_{label}.png" for label in ("fake", "fake_B")] for stem in stems}
     return {stem: file for stem, both in files.items() for file in both if file.is_file()}

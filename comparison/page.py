@@ -82,7 +82,8 @@ def html_table(table: Table) -> str:
 
 def quality_plots(results: Results, places: Mapping[str, int]) -> str:
     """Draw each metric against multiply-accumulates and against measured time."""
-    figures, names = [], set()
+    figures: list[str] = []
+    names: set[str] = set()
     letter, scale = macs_unit(results)
     against = {"macs_true": (f"{letter} MACs (true)", scale), "latency_ms": ("latency, ms", 1.0)}
     for part in results.sections:
@@ -108,7 +109,8 @@ def quality_plots(results: Results, places: Mapping[str, int]) -> str:
 
 def held_out_plots(results: Results, places: Mapping[str, int]) -> str:
     """Draw the course of each metric on held-out images, the mean over seeds."""
-    figures, names = [], set()
+    figures: list[str] = []
+    names: set[str] = set()
     for (metric, direction), rows in results.held_out.items():
         curves = {label(results, key): points for key, points in rows.items() if label(results, key) in places}
         if any(len(points) > 1 for points in curves.values()):

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from comparison.plan import ALONE, SAME_SECONDS, TEACHER, Budget, Method, Plan
-from data import create_dataset
+from data import create_dataset, has_validation
 from data.image_folder import make_dataset
 from options.train_options import TrainOptions
+from util.plugin_manager import plugin_manager
 
 STAGES = ("teachers", "students", "same_seconds")  # what has to be finished before the next can start
 MASKED = "masked"  # compare.py's own metric, from the pictures of a toy set
@@ -199,6 +200,9 @@ def planned_epochs(plan: Plan, run: Run) -> int:
     model, flags = (plan.base, plan.flags) if run.teacher else (run.model, run.flags)
     opt = TrainOptions().gather_options(["--model", model, "--dataroot", plan.data, *flags])[1]
     opt.isTrain, opt.seed = True, run.seed
+    chooses = plugin_manager().get("models", model).selects_on_held_out(opt) or getattr(opt, "eval_freq", 0) > 0
+    if has_validation(opt) or not chooses:
+        opt.holdout = 0.0  # nothing is kept from training
     batch = int((_flag(run.flags, "--batch_size") or ["", opt.batch_size])[1])
     ratio = opt.student_ratio if getattr(opt, "schedule", "") == "interleaved" else 1
     steps_per_epoch = -(-len(create_dataset(opt)) // batch) * ratio

@@ -21,7 +21,7 @@ class Estimate(NamedTuple):
     deviation: float | None
     low: float | None
     high: float | None
-    count: int
+    seeds: int
 
 
 def estimate(values: Sequence[float]) -> Estimate:

@@ -235,7 +235,7 @@ def as_csv(results: Results) -> str:
                 compared = key.row not in (TEACHER, ALONE)
                 difference = section.difference(choice, key) if compared else None
                 apart = (difference.mean, difference.low, difference.high) if difference else (None,) * 3
-                numbers = [found.mean, found.deviation, found.low, found.high, found.count, *apart, smallest]
+                numbers = [found.mean, found.deviation, found.low, found.high, found.seeds, *apart, smallest]
                 verdict = section.verdict(choice, key) if compared else ""
                 cells: Sequence[object] = [*map(_plain, numbers), verdict, ranks.get(key, ""), section.protocol]
                 writer.writerow([key.row, key.width, section.metric, section.direction, choice, *cells])
