@@ -71,7 +71,7 @@ def facts_of(study: Study, run: Run) -> dict[str, Any]:
         teacher = steps - student if saved["schedule"] == "interleaved" else steps
     return {
         "experiment": run.experiment, "model": run.model, "student_steps": student, "teacher_steps": teacher,
-        "seconds": round(own, 1), "teacher_seconds": round(before, 1) if run.teacher and before else None,
+        "seconds": round(own, 3), "teacher_seconds": round(before, 3) if run.teacher and before else None,
         "batch_size": saved["batch_size"], "epochs": saved["n_epochs"] + saved["n_epochs_decay"],
     }  # fmt: skip
 

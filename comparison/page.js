@@ -4,7 +4,7 @@ document.querySelectorAll("table.grid button").forEach(button => button.addEvent
   const figures = [...document.querySelectorAll(`table.grid button[data-column="${button.dataset.column}"] img`)].map(image => {
     const figure = document.createElement("figure"), caption = document.createElement("figcaption");
     caption.textContent = image.closest("tr").querySelector("th").textContent;
-    figure.append(caption, image.cloneNode());
+    figure.append(image.cloneNode(), caption);
     return figure;
   });
   dialog.querySelector("div").replaceChildren(...figures);

@@ -10,7 +10,14 @@ from typing import Any, NamedTuple
 from comparison.plan import ALONE, SAME_SECONDS, TEACHER, Plan
 from comparison.statistics import Estimate, estimate, paired_difference, ranks, smallest_difference
 
-HIGHER_IS_BETTER = ("psnr", "ssim", "miou", "per_pixel", "per_class")  # as the beginning of a metric's name
+HIGHER_IS_BETTER = (
+    "psnr",
+    "ssim",
+    "miou",
+    "iou_",
+    "pixel_accuracy",
+    "class_accuracy",
+)  # as the beginning of a metric's name
 COSTS = ("parameters", "macs_true", "macs_paper", "macs_no_transposed", "bytes", "latency_ms", "peak_memory")
 # The ways of choosing the checkpoint that stand side by side.
 LAST, EMA, LAST_FIVE, BEST_HELD_OUT, BEST_TEST = "last", "EMA", "mean of last five", "best on held-out", "best on test"

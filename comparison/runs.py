@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from comparison.plan import ALONE, SAME_SECONDS, TEACHER, Budget, Method, Plan
-from data import create_dataset, has_validation
+from data import create_dataset, settle_source
 from data.image_folder import make_dataset
 from options.train_options import TrainOptions
+from util.metrics.held_out import choose_metric
 from util.plugin_manager import plugin_manager
 
 STAGES = ("teachers", "students", "same_seconds")  # what has to be finished before the next can start
@@ -121,8 +122,9 @@ def evaluate_words(plan: Plan, run: Run, epochs: int) -> list[list[str]]:
     metrics = [metric for metric in plan.metrics if metric != MASKED]
     scores = [metric for metric in metrics if metric not in COSTS]  # a network costs the same in every epoch
     words = ["evaluate.py", "--name", run.experiment, *_place(plan), "--metrics"]
-    calls = [[*words, ",".join(metrics), *call] for call in plan.evaluate] if metrics else []
+    calls = [[*words, ",".join(metrics), *call] for call in plan.evaluate[:1] if metrics]
     if scores:
+        calls += [[*words, ",".join(scores), *call] for call in plan.evaluate[1:]]
         every = int((_flag(run.flags, "--save_epoch_freq") or ["", SAVED_EVERY])[1])
         saved = list(range(every, epochs, every)) if every > 0 else []
         earlier = saved[-(plan.last_epochs - 1) :] if plan.last_epochs > 1 else []
@@ -200,9 +202,9 @@ def planned_epochs(plan: Plan, run: Run) -> int:
     model, flags = (plan.base, plan.flags) if run.teacher else (run.model, run.flags)
     opt = TrainOptions().gather_options(["--model", model, "--dataroot", plan.data, *flags])[1]
     opt.isTrain, opt.seed = True, run.seed
-    chooses = plugin_manager().get("models", model).selects_on_held_out(opt) or getattr(opt, "eval_freq", 0) > 0
-    if has_validation(opt) or not chooses:
-        opt.holdout = 0.0  # nothing is kept from training
+    chooses = opt.eval_freq > 0 or plugin_manager().get("models", model).selects_on_held_out(opt)
+    metric = choose_metric(opt, opt.dataset_mode == "aligned")[0] if chooses else "none"
+    opt.held_out_from = settle_source(opt, opt.eval_freq > 0 or metric != "none", None)  # as train.py does
     batch = int((_flag(run.flags, "--batch_size") or ["", opt.batch_size])[1])
     ratio = opt.student_ratio if getattr(opt, "schedule", "") == "interleaved" else 1
     steps_per_epoch = -(-len(create_dataset(opt)) // batch) * ratio
