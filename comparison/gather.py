@@ -112,12 +112,13 @@ def score_masked(study: Study, run: Run) -> None:
     with Image.open(triples[0][0]) as first:
         resolution = list(first.size)
     facts = facts_of(study, run)
+    no_dropout = json.loads((run.folder(plan) / "train_opt.json").read_text())["no_dropout"]
     shared = {
         "count_fakes": len(triples), "count_reals": len(triples), "split": "test", "experiment": run.experiment,
         "model": run.model, "direction": "AtoB", "network": "G" if run.trains_teacher else "G_A", "variant": "last",
         "epoch": "latest", "resolution": resolution, "student_steps": facts["student_steps"], "seed": run.seed,
         "teacher_steps": facts["teacher_steps"], "train_seconds": facts["seconds"],
-        "network_mode": "train, as upstream tests",
+        "network_mode": f"train, as upstream tests (dropout {'off' if no_dropout else 'on'})",
         "protocol": "mean absolute difference to the truth, of a range of 2, over the objects' pixels of all test images",
     }  # fmt: skip
     outside = shared["protocol"].replace("the objects' pixels", "all other pixels")

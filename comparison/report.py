@@ -55,7 +55,7 @@ def origin(lines: Sequence[Line]) -> list[str]:
     """Say which code and machine the lines come from; when they were made stands in the lines."""
 
     def all_of(name: str) -> str:
-        return ", ".join(dict.fromkeys(str(line[name]) for line in lines if line.get(name))) or "not known"
+        return " / ".join(dict.fromkeys(str(line[name]) for line in lines if line.get(name))) or "not known"
 
     return [
         f"Commit {all_of('commit')}; torch {all_of('torch')}; {all_of('machine')}; network mode: {all_of('network_mode')}."
