@@ -8,7 +8,6 @@ one stopped, and `--report` writes the page from the lines alone.
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import statistics
 import subprocess
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from comparison.statistics import smallest_difference
 from datasets.make_toy import make_toy
 from util.checkpoint import load_checkpoint
 from util.errors import UserError, for_people
@@ -25,8 +25,6 @@ from util.files import write_text
 from util.metrics.masked import masked_error
 from util.provenance import append_lines, commit, read_lines
 
-# Two-sided 5 % points of Student's t by degrees of freedom: what a difference of two means has to exceed.
-T_95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 8: 2.306, 10: 2.228, 18: 2.101}
 ALONE, SAME_SECONDS, TEACHER = "student alone", "student alone, same seconds", "teacher"
 
 
@@ -177,17 +175,6 @@ def mean_and_spread(values: list[float]) -> str:
     """Write mean and standard deviation."""
     spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
     return f"{statistics.mean(values):.3f}{spread}"
-
-
-def smallest_difference(groups: list[list[float]]) -> float | None:
-    """Return the difference of two rows' means that chance exceeds in 5 % of the cases, from the pooled variance."""
-    groups = [group for group in groups if len(group) > 1]
-    degrees = sum(len(group) - 1 for group in groups)
-    if not degrees:
-        return None
-    pooled = sum(statistics.variance(group) * (len(group) - 1) for group in groups) / degrees
-    t = T_95[max((d for d in T_95 if d <= degrees), default=1)]
-    return t * math.sqrt(pooled * 2 / min(len(group) for group in groups))
 
 
 if __name__ == "__main__":

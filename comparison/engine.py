@@ -1,0 +1,218 @@
+"""Run what is missing: trainings that go on where they stopped, evaluations that have no line yet, one GPU per job."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from pathlib import Path
+from queue import SimpleQueue
+from typing import IO, Any
+
+import torch
+
+from comparison.plan import ALONE, Plan
+from comparison.runs import (
+    STAGES,
+    Run,
+    continue_words,
+    evaluate_words,
+    picture_words,
+    pictures_of,
+    planned_epochs,
+    runs_of,
+    tested_images,
+    train_words,
+)
+from options.base_options import SAVED_OPTIONS
+from util.checkpoint import load_checkpoint
+from util.errors import UserError
+from util.provenance import read_lines
+
+ROOT = Path(__file__).resolve().parents[1]
+LOG = "compare_log.txt"
+
+
+class Study:
+    """A plan and what of it is done already."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan, self.runs = plan, runs_of(plan)
+
+    # ---- what is done ------------------------------------------------------------------------------------------------
+
+    def epochs(self, run: Run) -> int | None:
+        """Return how many epochs a run takes; None when runs that decide it are not finished."""
+        saved = run.folder(self.plan) / SAVED_OPTIONS
+        if saved.is_file():
+            found = json.loads(saved.read_text())
+            epochs = found["n_epochs"] + found["n_epochs_decay"]
+            planned = epochs if run.stage == "same_seconds" else planned_epochs(self.plan, run)
+            other = differences(train_words(self.plan, run, planned)[1:], found)
+            if other:
+                raise UserError(
+                    f"{saved.parent} was trained by another plan ({', '.join(other[:4])}); give this plan another "
+                    f"name, or delete the folder: rm -r {saved.parent}"
+                )
+            return epochs
+        return self.same_seconds_epochs(run) if run.stage == "same_seconds" else planned_epochs(self.plan, run)
+
+    def same_seconds_epochs(self, run: Run) -> int | None:
+        """Return the epochs that fill the longest total time of a method and its teacher, with this width and seed."""
+        cell = [r for r in self.runs if (r.width, r.seed, r.stage) == (run.width, run.seed, "students")]
+        if not all(self.trained(r) for r in cell):
+            return None
+        alone = next(r for r in cell if r.row == ALONE)
+        longest = max(sum(self.seconds(r)) for r in cell)
+        return max(1, round((self.epochs(alone) or 1) * longest / max(1e-9, self.seconds(alone)[0])))
+
+    def trained(self, run: Run) -> bool:
+        """Tell whether the networks of a run's last epoch are there."""
+        folder = run.folder(self.plan)
+        return (folder / SAVED_OPTIONS).is_file() and any(folder.glob(f"{self.epochs(run)}_net_G*.pth"))
+
+    def seconds(self, run: Run) -> tuple[float, float]:
+        """Return the seconds of a run's steps, and those of the teacher that was trained before it (0: not known)."""
+        own = self.place(run.experiment).get("seconds", 0.0)
+        return own, self.place(run.teacher).get("seconds", 0.0) if run.teacher else 0.0
+
+    def place(self, experiment: str) -> dict[str, Any]:
+        """Return where a run stands by its saved state; {} when that is not there."""
+        path = Path(self.plan.checkpoints_dir) / experiment / "latest_state.pth"
+        return load_checkpoint(path)["progress"]["place"] if path.is_file() else {}
+
+    def commands(self, run: Run) -> list[list[str]] | None:
+        """Return what is left to do for a run, in order; None when that can't be said yet."""
+        epochs = self.epochs(run)
+        if epochs is None:
+            return None
+        folder = run.folder(self.plan)
+        calls = [*evaluate_words(self.plan, run, epochs), *picture_words(self.plan, run)]
+        if not self.trained(run):
+            going_on = (folder / "latest_state.pth").is_file()
+            return [continue_words(self.plan, run) if going_on else train_words(self.plan, run, epochs), *calls]
+        scored = {line.get("command") for line in read_lines(folder / "metrics.jsonl")}
+        return [
+            words
+            for words in calls
+            if not (" ".join(words) in scored if words[0] == "evaluate.py" else drawn(self.plan, words))
+        ]
+
+    # ---- doing it ----------------------------------------------------------------------------------------------------
+
+    def run_all(self, jobs: int, say: Callable[[str], None] = print) -> None:
+        """Do everything that is left, stage after stage, `jobs` runs at once."""
+        slots = places(jobs)
+        for stage in STAGES:
+            waiting = [run for run in self.runs if run.stage == stage and self.commands(run) != []]
+            if not waiting:
+                continue
+            say(f"{stage.replace('_', ' ')}: {len(waiting)} run{'s' * (len(waiting) > 1)} to do, {jobs} at once")
+            free: SimpleQueue[dict[str, str]] = SimpleQueue()
+            for slot in slots:
+                free.put(slot)
+            stop = threading.Event()
+            with ThreadPoolExecutor(jobs) as pool:
+                futures = [pool.submit(self._one, run, free, stop, say) for run in waiting]
+                _first_error(futures, stop)
+
+    def _one(
+        self, run: Run, free: SimpleQueue[dict[str, str]], stop: threading.Event, say: Callable[[str], None]
+    ) -> None:
+        slot = free.get()
+        try:
+            for words in self.commands(run) or []:
+                if stop.is_set():
+                    return
+                say(f"  {run.experiment}: {words[0]}{' --continue_train' if '--continue_train' in words else ''}")
+                self.call(run, words, slot)
+        finally:
+            free.put(slot)
+
+    def call(self, run: Run, words: list[str], environment: dict[str, str]) -> None:
+        """Run one program; what it says goes to a log in the run's folder."""
+        folder = run.folder(self.plan)
+        folder.mkdir(parents=True, exist_ok=True)
+        log = folder / LOG
+        with log.open("a", encoding="utf-8") as file:
+            file.write(f"$ python {' '.join(words)}\n")
+            file.flush()
+            code = execute(words, os.environ | environment, file)
+        if code:
+            last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1]
+            raise UserError(
+                f"{words[0]} of {run.experiment} ended with exit code {code}: {last} ({log}); mend that and type "
+                "the same command again: it goes on where it stopped"
+            )
+
+
+def execute(words: list[str], environment: Mapping[str, str], log: IO[str]) -> int:
+    """Run one of the project's programs in a process of its own; return its exit code."""
+    program = [sys.executable, str(ROOT / words[0]), *words[1:]]
+    return subprocess.run(program, env=dict(environment), stdout=log, stderr=subprocess.STDOUT).returncode
+
+
+def places(jobs: int) -> list[dict[str, str]]:
+    """Return the environment of each job: a GPU of its own, or its share of the processor's cores."""
+    if jobs < 1:
+        raise UserError(f"--jobs {jobs} was asked for; the least is 1")
+    shown = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    count = torch.cuda.device_count()
+    gpus = [word for word in shown.split(",") if word.strip()] or [str(number) for number in range(count)]
+    if not count:
+        threads = max(1, (os.cpu_count() or 1) // jobs)
+        return [{"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads))}] * jobs
+    if jobs > len(gpus):
+        raise UserError(f"--jobs {jobs} asks for a GPU each, and {len(gpus)} can be seen here; type --jobs {len(gpus)}")
+    return [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in gpus[:jobs]]
+
+
+def _first_error(futures: list[Future[None]], stop: threading.Event) -> None:
+    """Wait for all; after the first failure nothing new is begun, and it is raised when the others have ended."""
+    try:
+        done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+    except BaseException:
+        stop.set()
+        raise
+    if any(future.exception() for future in done):
+        stop.set()
+    wait(futures)
+    errors = [error for future in futures if (error := future.exception())]
+    if errors:
+        raise errors[0]
+
+
+def drawn(plan: Plan, words: list[str]) -> bool:
+    """Tell whether a call of test.py is done: its page has a section for every image asked for."""
+    page = pictures_of(plan, words).parent / "index.html"
+    wanted = int(words[words.index("--num_test") + 1])
+    there = tested_images(plan)
+    return page.is_file() and page.read_text(encoding="utf-8").count("<section") >= min(wanted, len(there))
+
+
+def differences(words: list[str], saved: Mapping[str, Any]) -> list[str]:
+    """Name the flags of a command whose values are not those that a run was started with."""
+    typed: dict[str, str | bool] = {}
+    for word, following in zip(words, [*words[1:], "--"], strict=True):
+        if word.startswith("--"):
+            typed[word[2:]] = True if following.startswith("--") else following
+    other = []
+    for name, value in typed.items():
+        if name in ("name", "checkpoints_dir", "display_id"):
+            continue
+        found = saved.get(name)
+        same = str(found) == str(value) or (isinstance(found, int | float) and _number(value) == float(found))
+        if not same:
+            other.append(f"--{name} {found}, now {value}")
+    return other
+
+
+def _number(value: str | bool) -> float | None:
+    try:
+        return float(value)
+    except ValueError:
+        return None

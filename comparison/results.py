@@ -1,0 +1,209 @@
+"""From lines to results: one value per row, width, seed and way of choosing the checkpoint."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from comparison.plan import ALONE, SAME_SECONDS, TEACHER, Plan
+from comparison.statistics import Estimate, estimate, paired_difference, ranks, smallest_difference
+
+HIGHER_IS_BETTER = (
+    "psnr",
+    "ssim",
+    "miou",
+    "iou_",
+    "pixel_accuracy",
+    "class_accuracy",
+)  # as the beginning of a metric's name
+COSTS = ("parameters", "macs_true", "macs_paper", "macs_no_transposed", "bytes", "latency_ms", "peak_memory")
+# The ways of choosing the checkpoint that stand side by side.
+LAST, EMA, LAST_FIVE, BEST_HELD_OUT, BEST_TEST = "last", "EMA", "mean of last five", "best on held-out", "best on test"
+CHOICES = (LAST, EMA, LAST_FIVE, BEST_HELD_OUT, BEST_TEST)
+FIVE = 5
+Line = dict[str, Any]
+
+
+class Key(NamedTuple):
+    """A row of a table."""
+
+    row: str
+    width: int
+
+    def __str__(self) -> str:
+        """Return the row as it is printed where widths have to be told apart."""
+        return f"{self.row}, ngf {self.width}"
+
+
+@dataclass
+class Section:
+    """The results by one metric, in one direction, by one protocol."""
+
+    metric: str
+    direction: str
+    protocol: str
+    values: dict[str, dict[Key, dict[int, float]]] = field(default_factory=dict)  # choice -> row -> seed -> value
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Tell which way is better."""
+        return self.metric.startswith(HIGHER_IS_BETTER)
+
+    @property
+    def choices(self) -> list[str]:
+        """Return the ways of choosing for which there are values, in order."""
+        return [choice for choice in CHOICES if self.values.get(choice)]
+
+    @property
+    def keys(self) -> list[Key]:
+        """Return the rows with any value."""
+        return list(dict.fromkeys(key for choice in self.choices for key in self.values[choice]))
+
+    def estimate(self, choice: str, key: Key) -> Estimate | None:
+        """Summarise a cell over its seeds."""
+        values = self.values.get(choice, {}).get(key, {})
+        return estimate([values[seed] for seed in sorted(values)]) if values else None
+
+    def students(self, choice: str) -> list[Key]:
+        """Return the rows that are compared: all but teachers."""
+        return [key for key in self.values.get(choice, {}) if key.row != TEACHER]
+
+    def smallest(self, choice: str) -> float | None:
+        """Return the smallest difference between two rows that these seeds can show."""
+        return smallest_difference([[*self.values[choice][key].values()] for key in self.students(choice)])
+
+    def ranks(self, choice: str) -> dict[Key, int]:
+        """Rank the students of each width; rows nearer to each other than the smallest difference share a rank."""
+        found: dict[Key, int] = {}
+        for width in dict.fromkeys(key.width for key in self.students(choice)):
+            keys = [key for key in self.students(choice) if key.width == width]
+            means = [statistics.fmean(self.values[choice][key].values()) for key in keys]
+            found |= dict(zip(keys, ranks(means, self.smallest(choice), self.higher_is_better) or [], strict=False))
+        return found
+
+    def difference(self, choice: str, key: Key) -> Estimate | None:
+        """Return a row minus the student alone of its width, seed by seed."""
+        reference = self.values.get(choice, {}).get(Key(ALONE, key.width), {})
+        return paired_difference(self.values.get(choice, {}).get(key, {}), reference)
+
+    def verdict(self, choice: str, key: Key) -> str:
+        """Say whether a row differs from the student alone by more than this study can't help."""
+        difference, smallest = self.difference(choice, key), self.smallest(choice)
+        if difference is None:
+            return ""
+        if smallest is None or abs(difference.mean) <= smallest:
+            return "can't tell"
+        return "better" if (difference.mean > 0) == self.higher_is_better else "worse"
+
+
+@dataclass
+class Results:
+    """Everything a report says in numbers."""
+
+    plan: Plan
+    sections: list[Section]
+    costs: dict[Key, dict[str, float]]
+    runs: dict[Key, list[Line]]
+    held_out: dict[
+        tuple[str, str], dict[Key, list[tuple[float, float]]]
+    ]  # (metric, direction) -> row -> (epoch, value)
+    missing: list[str]
+    notes: list[str]
+
+    @property
+    def keys(self) -> list[Key]:
+        """Return the rows in the plan's order."""
+        plan = self.plan
+        rows = [ALONE, *([SAME_SECONDS] if plan.same_seconds else []), *(method.name for method in plan.methods)]
+        keys = [Key(TEACHER, plan.teacher.width), *(Key(row, width) for width in plan.widths for row in rows)]
+        return [key for key in keys if key in self.runs]
+
+
+def results_of(plan: Plan, lines: Sequence[Line], runs: Sequence[Line], planned: Iterable[tuple[Key, int]]) -> Results:
+    """Sort a study's lines into tables."""
+    by_key: dict[Key, list[Line]] = {}
+    for run in runs:
+        by_key.setdefault(Key(run["row"], run["width"]), []).append(run)
+    epochs = {run["experiment"]: run["epochs"] for run in runs}
+    scored = {(key_of(line), line["run_seed"]) for line in lines}
+    missing = [f"{key}, seed {seed}" for key, seed in planned if (key, seed) not in scored]
+    measured: dict[Key, dict[str, list[float]]] = {}
+    for line in lines:
+        if line["metric"] in COSTS and line["network"] != "G_teacher":
+            measured.setdefault(key_of(line), {}).setdefault(line["metric"], []).append(line["value"])
+    costs = {key: {name: statistics.median(values) for name, values in of.items()} for key, of in measured.items()}
+    results = Results(plan, _sections(lines, epochs), costs, by_key, _held_out(lines), missing, [])
+    results.notes = _notes(results)
+    return results
+
+
+def key_of(line: Line) -> Key:
+    """Return the row of a line."""
+    return Key(line["row"], line["width"])
+
+
+def _sections(lines: Sequence[Line], epochs: dict[str, int]) -> list[Section]:
+    sections: dict[tuple[str, str, str], Section] = {}
+    tested: dict[tuple[tuple[str, str, str], Key, int], dict[int, float]] = {}  # by epoch
+    for line in lines:
+        if line["metric"] in COSTS or line["split"] == "held_out" or line["network"] == "G_teacher":
+            continue
+        mixed = f", split {line['split']}" if line["split"] not in ("test", None) else ""
+        name = (line["metric"], line["direction"] or "AtoB", f"{line['protocol'] or ''}{mixed}")
+        section = sections.setdefault(name, Section(*name))
+        key, seed = key_of(line), line["run_seed"]
+        if line["variant"] == "ema" and line["epoch"] in ("latest", epochs.get(line["experiment"])):
+            section.values.setdefault(EMA, {}).setdefault(key, {})[seed] = line["value"]
+        elif line["variant"] == "best" or line["epoch"] == "best":
+            section.values.setdefault(BEST_HELD_OUT, {}).setdefault(key, {})[seed] = line["value"]
+        elif line["variant"] in ("last", None):
+            last = epochs.get(line["experiment"], 0)
+            epoch = last if line["epoch"] in ("latest", None) else int(line["epoch"])
+            tested.setdefault((name, key, seed), {})[epoch] = line["value"]
+    for (name, key, seed), by_epoch in tested.items():
+        section, last = sections[name], max(by_epoch)
+        found = {LAST: by_epoch[last]}
+        five = [by_epoch[epoch] for epoch in sorted(by_epoch)[-FIVE:]]  # of those that were saved and evaluated
+        if len(five) == FIVE:
+            found[LAST_FIVE] = statistics.fmean(five)
+        if len(by_epoch) > 1:  # what the papers' code keeps: chosen on the images it is judged by
+            found[BEST_TEST] = (max if section.higher_is_better else min)(by_epoch.values())
+        for choice, value in found.items():
+            section.values.setdefault(choice, {}).setdefault(key, {})[seed] = value
+    return sorted((section for section in sections.values() if section.values), key=lambda s: s.direction)
+
+
+def _held_out(lines: Sequence[Line]) -> dict[tuple[str, str], dict[Key, list[tuple[float, float]]]]:
+    """Return the course of each metric on held-out images, the mean over seeds."""
+    collected: dict[tuple[str, str], dict[Key, dict[float, list[float]]]] = {}
+    for line in lines:
+        if line["split"] == "held_out" and line["network"] != "G_teacher" and str(line["epoch"]).isdigit():
+            if line["variant"] not in ("last", None):
+                continue
+            name = (line["metric"], line["direction"] or "AtoB")
+            points = collected.setdefault(name, {}).setdefault(key_of(line), {})
+            points.setdefault(float(line["epoch"]), []).append(line["value"])
+    return {
+        name: {key: [(x, statistics.fmean(ys)) for x, ys in sorted(points.items())] for key, points in rows.items()}
+        for name, rows in collected.items()
+    }
+
+
+def _notes(results: Results) -> list[str]:
+    """Say what makes rows unequal that should be equal."""
+    notes = []
+    for width in results.plan.widths:
+        keys = [key for key in results.keys if key.width == width and key.row not in (TEACHER, SAME_SECONDS)]
+        steps = {key: {run["student_steps"] for run in results.runs[key]} for key in keys}
+        if len({step for found in steps.values() for step in found}) > 1:
+            words = "; ".join(f"{key.row} {'/'.join(map(str, sorted(found, key=str)))}" for key, found in steps.items())
+            notes.append(
+                f"The students of ngf {width} did not take equal steps ({words}): the rows are no fair comparison."
+            )
+        sizes = {key: results.costs[key]["parameters"] for key in keys if "parameters" in results.costs.get(key, {})}
+        if len(set(sizes.values())) > 1:
+            words = "; ".join(f"{key.row} {size:,.0f}" for key, size in sizes.items())
+            notes.append(f"The students of ngf {width} are not the same network ({words} parameters).")
+    return notes

@@ -1,0 +1,78 @@
+"""What a handful of seeds can tell: spread, intervals, paired differences, and the smallest difference to be seen."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+RESAMPLES = 10_000
+CONFIDENCE = 0.95
+
+
+class Estimate(NamedTuple):
+    """Mean, standard deviation (None: one seed) and a bootstrap interval of the mean."""
+
+    mean: float
+    deviation: float | None
+    low: float | None
+    high: float | None
+    seeds: int
+
+
+def estimate(values: Sequence[float]) -> Estimate:
+    """Summarise one row's values, one per seed."""
+    mean = statistics.fmean(values)
+    if len(values) < 2:
+        return Estimate(mean, None, None, None, len(values))
+    return Estimate(mean, statistics.stdev(values), *bootstrap(values), len(values))
+
+
+def bootstrap(values: Sequence[float]) -> tuple[float, float]:
+    """Return the percentile interval of the mean; the draws are the same every time."""
+    if len(set(values)) == 1:
+        return values[0], values[0]
+    result = stats.bootstrap(
+        (np.asarray(values, dtype=np.float64),),
+        np.mean,
+        n_resamples=RESAMPLES,
+        confidence_level=CONFIDENCE,
+        method="percentile",
+        rng=np.random.default_rng(0),
+    )
+    return float(result.confidence_interval.low), float(result.confidence_interval.high)
+
+
+def paired_difference(row: Mapping[int, float], reference: Mapping[int, float]) -> Estimate | None:
+    """Summarise row minus reference, seed by seed; None when they share no seed."""
+    seeds = [seed for seed in row if seed in reference]
+    return estimate([row[seed] - reference[seed] for seed in seeds]) if seeds else None
+
+
+def smallest_difference(groups: Sequence[Sequence[float]]) -> float | None:
+    """Return the difference of two rows' means that chance exceeds in 5 % of the cases, from the pooled variance.
+
+    A two-sided t test of two rows with the fewest seeds among `groups`; None when no row has two seeds.
+    """
+    groups = [group for group in groups if group]
+    degrees = sum(len(group) - 1 for group in groups)
+    if not degrees:
+        return None
+    pooled = sum(statistics.variance(group) * (len(group) - 1) for group in groups if len(group) > 1) / degrees
+    t = float(stats.t.ppf(0.5 + CONFIDENCE / 2, degrees))
+    return t * math.sqrt(pooled * 2 / min(len(group) for group in groups))
+
+
+def ranks(means: Sequence[float], smallest: float | None, higher_is_better: bool) -> list[int] | None:
+    """Return each row's rank: one more than the number of rows that beat it by more than `smallest`.
+
+    Rows that can't be told apart from the best share rank 1; without a smallest difference there is no rank.
+    """
+    if smallest is None:
+        return None
+    scores = [mean if higher_is_better else -mean for mean in means]
+    return [1 + sum(other - score > smallest for other in scores) for score in scores]

@@ -1,0 +1,246 @@
+"""The report's tables as plain cells, and how they are written as Markdown, CSV and LaTeX."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from comparison.plan import ALONE, SAME_SECONDS, TEACHER
+from comparison.results import LAST, Key, Results, Section
+from comparison.statistics import Estimate
+from scripts.paper_table import read_rows
+from util.metrics.complexity import CONVENTIONS
+
+ARROWS = {True: "higher is better", False: "lower is better"}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A heading, rows of cells under column names, and what has to be said about them."""
+
+    title: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...] = ()
+
+
+def tables_of(results: Results) -> list[Table]:
+    """Return all tables: the scores by metric, the costs, the papers' rows."""
+    scores = [score_table(results, section) for section in results.sections]
+    published = published_table(results)
+    return [*scores, cost_table(results), *([published] if published else [])]
+
+
+def score_table(results: Results, section: Section) -> Table:
+    """Return mean and deviation for every way of choosing the checkpoint, and the difference to the student alone."""
+    rows = []
+    with_difference = LAST in section.choices
+    for key in results.keys:
+        if key not in section.keys:
+            continue
+        cells = [label(results, key)]
+        cells += [spread(section.estimate(choice, key)) for choice in section.choices]
+        if with_difference:
+            compared = key.row not in (TEACHER, ALONE)
+            difference = section.difference(LAST, key) if compared else None
+            rank = section.ranks(LAST).get(key)
+            own = section.estimate(LAST, key)
+            cells += [paired(difference, own.mean if own else 1.0), section.verdict(LAST, key) if compared else ""]
+            cells.append(str(rank or ""))
+        seeds = max(len(section.values[choice].get(key, {})) for choice in section.choices)
+        rows.append((*cells, str(seeds)))
+    head = ["", *section.choices]
+    if with_difference:
+        head += ["last − student alone [95 %]", "verdict", "rank"]
+    title = f"{section.metric}, {section.direction} ({ARROWS[section.higher_is_better]})"
+    return Table(title, (*head, "seeds"), tuple(rows), tuple(_score_notes(results, section)))
+
+
+def _score_notes(results: Results, section: Section) -> list[str]:
+    notes = [f"Protocol: {section.protocol}."] if section.protocol else []
+    smallest = section.smallest(LAST) if LAST in section.choices else None
+    if smallest is None:
+        notes.append("One seed per row: no difference can be told from chance, and no row is ranked.")
+    else:
+        notes.append(
+            f"The smallest difference this study can see is {number(smallest)} (5 % per pair, variance pooled over rows); "
+            "rows closer to each other than that share a rank."
+        )
+    if max(len(seeds) for rows in section.values.values() for seeds in rows.values()) < 5 and smallest is not None:
+        notes.append(
+            "Bootstrap intervals over fewer than five seeds are too narrow; the smallest difference is the guide."
+        )
+    if "best on test" in section.choices:
+        notes.append(
+            "“best on test” is the papers' habit: chosen on the images it is judged by, so it flatters every row."
+        )
+    return notes
+
+
+def cost_table(results: Results) -> Table:
+    """Return what each row costs to run, and what it took to train."""
+    known = {metric for costs in results.costs.values() for metric in costs}
+    macs = [f"macs_{convention}" for convention in CONVENTIONS if f"macs_{convention}" in known]
+    unit, scale = macs_unit(results)
+    conventions = [name.removeprefix("macs_").replace("_", " ") for name in macs]
+    head = ["", "parameters", *(f"{unit} MACs ({convention})" for convention in conventions), "latency ms"]
+    head += ["student steps", "teacher steps", "seconds", "teacher's seconds before", "seeds"]
+    rows = []
+    for key in results.keys:
+        costs, runs = results.costs.get(key, {}), results.runs[key]
+        cells = [label(results, key), f"{costs['parameters']:,.0f}" if "parameters" in costs else ""]
+        cells += [number(costs[name] / scale) if name in costs else "" for name in macs]
+        cells.append(number(costs["latency_ms"]) if "latency_ms" in costs else "")
+        for name in ("student_steps", "teacher_steps"):
+            cells.append(
+                "/".join(f"{steps:,}" for steps in sorted({run[name] for run in runs if run[name] is not None}))
+            )
+        for name in ("seconds", "teacher_seconds"):
+            values = [run[name] for run in runs if run[name] is not None]
+            cells.append(f"{statistics.fmean(values):,.0f}" if values else "")
+        rows.append((*cells, str(len(runs))))
+    notes = [
+        "Steps are updates. An online teacher is trained within the row's own seconds; a pre-trained one before it."
+    ]
+    if SAME_SECONDS in {key.row for key in results.keys}:
+        notes.append(f"“{SAME_SECONDS}” had as long as the slowest method of its width and seed, teacher included.")
+    return Table("Costs", tuple(head), tuple(rows), (*notes, *results.notes))
+
+
+def macs_unit(results: Results) -> tuple[str, float]:
+    """Return "G" and its size, or "M" where all students are small."""
+    return ("G", 1e9) if max((c.get("macs_true", 0) for c in results.costs.values()), default=0) >= 1e9 else ("M", 1e6)
+
+
+def published_table(results: Results) -> Table | None:
+    """Return the papers' printed numbers beside the study's own, with what their protocol does otherwise."""
+    ours_by = {method.published: method.name for method in results.plan.methods if method.published}
+    ours_by |= {"Origin Student": ALONE, "Baseline (w/o KD)": ALONE, "Teacher": TEACHER, "Original": TEACHER}
+    rows = []
+    for wanted in results.plan.published:
+        for row in read_rows():
+            if (row.paper, row.table, row.dataset) != (wanted.paper, wanted.table, wanted.dataset):
+                continue
+            printed = row.value + (f" ± {row.std}" if row.std else "")
+            ours = _ours(results, ours_by.get(row.method, ""), row.metric, row.params_m, wanted.direction)
+            place = f"{row.paper} {'Table ' + row.table if row.table[0].isdigit() else row.table}"
+            rows.append((row.method, place, row.params_m, row.macs_g, row.metric, printed, ours, wanted.differs))
+    if not rows:
+        return None
+    head = ("", "paper", "M params", "G MACs", "metric", "printed", "ours (last)", "what differs")
+    note = "Printed numbers are the papers', not measured here. A number from another protocol is no rival of ours."
+    return Table("The papers' rows beside ours", head, tuple(rows), (note,))
+
+
+def _ours(results: Results, name: str, metric: str, millions: str, direction: str) -> str:
+    """Return our value for a published row: the same method, metric and number of parameters (within 3 %)."""
+    for section in results.sections:
+        for key in section.keys if (section.metric, section.direction) == (metric.lower(), direction) else []:
+            count = results.costs.get(key, {}).get("parameters", math.nan) / 1e6
+            if key.row == name and millions and abs(count / float(millions) - 1) < 0.03:
+                return spread(section.estimate(LAST, key))
+    return ""
+
+
+# ---- cells -----------------------------------------------------------------------------------------------------------
+
+
+def label(results: Results, key: Key) -> str:
+    """Return a row's name, with its width where there are several."""
+    return key.row if len(results.plan.widths) == 1 else str(key)
+
+
+def number(value: float, like: float | None = None) -> str:
+    """Write four significant digits, or as many decimals as another number has; thousands without an exponent."""
+    if not math.isfinite(value):
+        return str(value)
+    size = abs(value if like is None else like)
+    decimals = min(8, max(0, 3 - math.floor(math.log10(size)))) if size else 3
+    return f"{value:,.{decimals}f}"
+
+
+def spread(estimate: Estimate | None) -> str:
+    """Write mean ± standard deviation; a single seed has no deviation."""
+    if estimate is None:
+        return ""
+    deviation = f" ± {number(estimate.deviation, estimate.mean)}" if estimate.deviation is not None else ""
+    return number(estimate.mean) + deviation
+
+
+def paired(difference: Estimate | None, like: float) -> str:
+    """Write a signed difference and its bootstrap interval, to the decimals of the values that differ."""
+    if difference is None:
+        return ""
+    text = _signed(difference.mean, like)
+    if difference.low is None or difference.high is None:
+        return text
+    return f"{text} [{_signed(difference.low, like)}, {_signed(difference.high, like)}]"
+
+
+def _signed(value: float, like: float) -> str:
+    return ("−" if value < 0 else "+") + number(abs(value), like)
+
+
+# ---- formats ---------------------------------------------------------------------------------------------------------
+
+
+def markdown(table: Table) -> str:
+    """Write a table as Markdown."""
+    lines = [table.head, ("---",) * len(table.head), *table.rows]
+    escaped = ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
+    return "\n".join([f"## {table.title}", "", *escaped, "", *(f"{note}\n" for note in table.notes)])
+
+
+def latex(table: Table) -> str:
+    """Write a table for a paper, to be used with the package booktabs."""
+    columns = "l" + "r" * (len(table.head) - 1)
+    body = [" & ".join(_tex(cell) for cell in row) + r" \\" for row in table.rows]
+    head = " & ".join(_tex(cell) for cell in table.head) + r" \\"
+    notes = " ".join(_tex(note) for note in table.notes)
+    return "\n".join(
+        [r"\begin{table}", r"\centering", rf"\begin{{tabular}}{{{columns}}}", r"\toprule", head, r"\midrule", *body,
+         r"\bottomrule", r"\end{tabular}", rf"\caption{{{_tex(table.title)}. {notes}}}", r"\end{table}", ""]
+    )  # fmt: skip
+
+
+TEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "−": "$-$", "“": "``", "”": "''",
+}  # fmt: skip
+
+
+def _tex(text: str) -> str:
+    return "".join(TEX.get(letter, letter) for letter in text)
+
+
+def as_csv(results: Results) -> str:
+    """Write every cell of the scores with its statistics, a line each."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(
+        ["row", "width", "metric", "direction", "checkpoint", "mean", "sd", "low_95", "high_95", "seeds",
+         "difference_to_alone", "difference_low_95", "difference_high_95", "smallest_visible", "verdict", "rank", "protocol"]
+    )  # fmt: skip
+    for section in results.sections:
+        for choice in section.choices:
+            smallest, ranks = section.smallest(choice), section.ranks(choice)
+            for key in results.keys:
+                found = section.estimate(choice, key)
+                if found is None:
+                    continue
+                compared = key.row not in (TEACHER, ALONE)
+                difference = section.difference(choice, key) if compared else None
+                apart = (difference.mean, difference.low, difference.high) if difference else (None,) * 3
+                numbers = [found.mean, found.deviation, found.low, found.high, found.seeds, *apart, smallest]
+                verdict = section.verdict(choice, key) if compared else ""
+                cells: Sequence[object] = [*map(_plain, numbers), verdict, ranks.get(key, ""), section.protocol]
+                writer.writerow([key.row, key.width, section.metric, section.direction, choice, *cells])
+    return file.getvalue()
+
+
+def _plain(value: float | None) -> str:
+    return "" if value is None else f"{value:.7g}"

@@ -1,0 +1,90 @@
+"""A plan is read whole; what is wrong with it is one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from comparison.plan import read_plan
+from comparison.runs import runs_of, train_words
+from options.train_options import TrainOptions
+from util.errors import UserError
+
+PLANS = sorted((Path(__file__).parents[2] / "plans").glob("*.toml"))
+
+
+def test_a_plan_becomes_a_study(plan_file: Callable[..., Path]) -> None:
+    plan = read_plan(plan_file())
+    assert [(method.name, method.needs_teacher, method.trains_teacher) for method in plan.methods] == [
+        ("reko", True, False),
+        ("crd", False, True),
+    ]
+    assert plan.flags == ("--netG", "resnet_6blocks", "--batch_size", "2")
+    assert (plan.budget.epochs, plan.teacher.budget.epochs, plan.teacher.width) == (4, 6, 16)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("seeds = [0, 1]", "", "the plan is unfinished: seeds is missing"),
+        ('data = "./datasets/toy"', "", "data is missing"),
+        ("widths", "width", "the key 'width', which means nothing here; did you mean widths?"),
+        ('regions 16"', 'regions 16"\nflag = "x"', "[methods.'reko'] has the key 'flag'"),
+        ("[methods.crd]", "[methods.crdd]", "[methods.'crdd']: there is no model 'crdd'; did you mean crd"),
+        ("[methods.crd]", "[methods.teacher]", "makes the row 'teacher' by itself"),
+        ("[methods.crd]", "[methods.pix2pix]", "has no teacher; the student alone is a row of every study already"),
+        ("epochs = 4", "epoch = 4", "[budget] has the key 'epoch'"),
+        ("epochs = 4", "epochs = 4\nsteps = 9", "[budget] needs either epochs or steps"),
+        ("epochs = 4", "epochs = 0", "at least one epoch or step"),
+        ("seeds = [0, 1]", "seeds = [0, 0]", "names one of them twice"),
+        ("seeds = [0, 1]", 'seeds = ["0"]', "a list of whole numbers"),
+        ("budget = {epochs = 6}", "", "[teacher] is unfinished"),
+        ("budget = {epochs = 6}", 'budget = {epochs = 6}\npath = "x"', "leave budget, flags and per_seed out"),
+        ("[teacher]\nwidth = 16\nbudget = {epochs = 6}", "", "reko learns from a pre-trained teacher: add [teacher]"),
+        ('"cycle_gan"', '"cyclegan"', "base = 'cyclegan'"),
+        ('name = "tiny"', 'name = "a/b"', "starts the names of folders"),
+        ("widths = [4]", "widths = [4", "is no TOML"),
+        ("widths = [4]", "widths = 4", "has to be a list"),
+    ],
+)
+def test_what_is_wrong_is_a_sentence(
+    plan_file: Callable[..., Path], tmp_path: Path, old: str, new: str, sentence: str
+) -> None:
+    path = plan_file()
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    with pytest.raises(UserError) as error:
+        read_plan(path)
+    assert sentence in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_plan_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="there is no such file"):
+        read_plan(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize("path", PLANS, ids=lambda path: path.stem)
+def test_the_plans_that_ship_have_flags_that_exist(path: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    plan = read_plan(path)
+    models = {}
+    for run in runs_of(plan):
+        words = train_words(plan, run, 4)[1:]
+        if run.teacher:  # there is none here: what is left has to be right all the same
+            place = words.index("--teacher")
+            parser = _parser(words, place)
+            known = {flag for action in parser._actions for flag in action.option_strings}
+            assert {word for word in words if word.startswith("--")} <= known
+            continue
+        opt = TrainOptions().gather_options(words)[1]
+        assert (opt.ngf, opt.seed, opt.n_epochs + opt.n_epochs_decay) == (run.width, run.seed, 4)
+        models[run.row] = (opt.netG, opt.norm, opt.batch_size)
+    assert len(set(models.values())) == 1, "the students have to be the same network"
+
+
+def _parser(words: list[str], place: int):
+    parser, _ = TrainOptions().gather_options([word for i, word in enumerate(words) if i not in (place, place + 1)])
+    return parser

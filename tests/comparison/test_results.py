@@ -1,0 +1,111 @@
+"""From lines to tables: which value counts, what is compared with what, what is said about it."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from comparison.plan import ALONE, SAME_SECONDS, TEACHER, Plan, Published, read_plan
+from comparison.results import BEST_HELD_OUT, BEST_TEST, EMA, LAST, LAST_FIVE, Key, results_of
+from comparison.tables import as_csv, latex, markdown, number, tables_of
+
+
+@pytest.fixture
+def plan(plan_file: Callable[..., Path]) -> Plan:
+    return read_plan(plan_file())
+
+
+def test_the_ways_of_choosing_a_checkpoint_stand_side_by_side(plan, line, run) -> None:
+    epochs = {1: 9.0, 2: 5.0, 3: 3.0, 4: 6.0, 5: 7.0, 6: 8.0}
+    lines = [line(ALONE, 0, value, epoch=epoch) for epoch, value in epochs.items() if epoch < 6]
+    lines += [line(ALONE, 0, epochs[6]), line(ALONE, 0, 5.5, variant="ema"), line(ALONE, 0, 3.5, epoch="best")]
+    lines += [line(ALONE, 0, 1.0, split="held_out", epoch=epoch) for epoch in (2, 4)]
+    results = results_of(plan, lines, [run(ALONE, 0, epochs=6)], [])
+    (section,) = results.sections
+    found = {choice: section.values[choice][Key(ALONE, 4)][0] for choice in section.choices}
+    five = (5.0 + 3.0 + 6.0 + 7.0 + 8.0) / 5
+    assert found == {LAST: 8.0, EMA: 5.5, LAST_FIVE: pytest.approx(five), BEST_HELD_OUT: 3.5, BEST_TEST: 3.0}
+    assert results.held_out[("l1", "AtoB")][Key(ALONE, 4)] == [(2.0, 1.0), (4.0, 1.0)]
+
+
+def test_a_metric_that_grows_with_quality_is_turned_round(plan, line, run) -> None:
+    values = {(ALONE, 0): 10.0, (ALONE, 1): 10.1, ("crd", 0): 20.0, ("crd", 1): 20.1}
+    lines = [line(row, seed, value, metric="psnr") for (row, seed), value in values.items()]
+    runs = [run(row, seed) for row, seed in values]
+    (section,) = results_of(plan, lines, runs, []).sections
+    assert section.verdict(LAST, Key("crd", 4)) == "better" and section.ranks(LAST)[Key("crd", 4)] == 1
+    lines = [one | {"metric": "l1"} for one in lines]
+    (section,) = results_of(plan, lines, runs, []).sections
+    assert section.verdict(LAST, Key("crd", 4)) == "worse" and section.ranks(LAST)[Key("crd", 4)] == 2
+
+
+def test_a_difference_smaller_than_the_spread_is_no_verdict(plan, line, run) -> None:
+    values = {(ALONE, 0): 0.30, (ALONE, 1): 0.34, ("crd", 0): 0.29, ("crd", 1): 0.33, (TEACHER, 0): 0.1}
+    lines = [line(row, seed, value) for (row, seed), value in values.items()]
+    results = results_of(plan, lines, [run(row, seed) for row, seed in values], [])
+    (section,) = results.sections
+    assert section.verdict(LAST, Key("crd", 4)) == "can't tell"
+    assert section.ranks(LAST) == {Key(ALONE, 4): 1, Key("crd", 4): 1}  # a teacher is not ranked
+    page = markdown(tables_of(results)[0])
+    # variances 0.0008 each, t of 2 degrees 4.3027: 4.3027 * sqrt(0.0008 * 2 / 2)
+    assert "The smallest difference this study can see is 0.1217" in page
+    assert "| crd | 0.3100 ± 0.0283 | −0.0100 [−0.0100, −0.0100] | can't tell | 1 | 2 |" in page
+
+
+def test_one_seed_is_not_ranked(plan, line, run) -> None:
+    results = results_of(plan, [line(ALONE, 0, 0.3), line("crd", 0, 0.1)], [run(ALONE, 0), run("crd", 0)], [])
+    page = markdown(tables_of(results)[0])
+    assert "One seed per row: no difference can be told from chance" in page
+    assert "| crd | 0.1000 | −0.2000 | can't tell |  | 1 |" in page
+
+
+def test_other_protocols_and_directions_are_never_in_one_table(plan, line, run) -> None:
+    lines = [line(ALONE, 0, 1.0), line(ALONE, 0, 2.0, direction="BtoA"), line(ALONE, 0, 3.0, protocol="other")]
+    lines += [line(ALONE, 0, 4.0, split="train+test"), line(ALONE, 0, 5.0, network="G_teacher")]
+    results = results_of(plan, lines, [run(ALONE, 0)], [])
+    assert [section.values[LAST][Key(ALONE, 4)][0] for section in results.sections] == [1.0, 3.0, 4.0, 2.0]
+
+
+def test_what_is_unfair_or_missing_is_said(plan, line, run) -> None:
+    runs = [run(ALONE, 0), run("crd", 0, student_steps=10), run(SAME_SECONDS, 0, student_steps=99)]
+    lines = [line(row, 0, 1.0) for row in (ALONE, "crd")]
+    lines += [line(row, 0, n, metric="parameters", split=None) for row, n in ((ALONE, 716_000), ("crd", 137_000))]
+    results = results_of(plan, lines, runs, [(Key("crd", 4), 0), (Key("crd", 4), 1)])
+    assert results.missing == ["crd, ngf 4, seed 1"]
+    assert "did not take equal steps (student alone 40; crd 10)" in results.notes[0]
+    assert "not the same network (student alone 716,000; crd 137,000 parameters)" in results.notes[1]
+    assert results_of(plan, lines[:1], [run(ALONE, 0), run("crd", 0)], []).notes == []
+
+
+def test_the_published_row_of_the_same_size_gets_our_number(plan, line, run) -> None:
+    plan = dataclasses.replace(plan, published=(Published("reko", "1", "horse2zebra", "other images"),))
+    lines = [line("reko", 0, 70.0, metric="fid"), line("reko", 0, 1_605_000, metric="parameters", split=None)]
+    table = tables_of(results_of(plan, lines, [run("reko", 0)], []))[-1]
+    ours = [(row[2], row[5], row[6], row[7]) for row in table.rows if row[0] == "ReKo (Ours)"]
+    assert ours == [("0.72", "71.21 ± 61.7", "", "other images"), ("1.61", "60.01 ± 5.22", "70.00", "other images")]
+
+
+def test_csv_and_latex(plan, line, run) -> None:
+    values = {(ALONE, 0): 0.3, (ALONE, 1): 0.34, ("crd", 0): 0.1, ("crd", 1): 0.12}
+    lines = [line(row, seed, value, protocol="50 % & more_so") for (row, seed), value in values.items()]
+    results = results_of(plan, lines, [run(row, seed) for row, seed in values], [])
+    rows = list(csv.DictReader(io.StringIO(as_csv(results))))
+    assert [row["row"] for row in rows] == [ALONE, "crd"]
+    assert (float(rows[1]["mean"]), float(rows[1]["difference_to_alone"])) == pytest.approx((0.11, -0.21))
+    assert rows[1]["verdict"] == "better" and rows[0]["verdict"] == ""
+    text = latex(tables_of(results)[0])
+    assert r"crd & 0.1100 $\pm$ 0.0141" in text and r"50 \% \& more\_so" in text
+    assert text.count("{") == text.count("}") and r"\toprule" in text
+
+
+DIGITS = {0.41234: "0.4123", 61.344: "61.34", 31939: "31,939", 0.0: "0.000", 0.000812345: "0.0008123"}
+
+
+@pytest.mark.parametrize("value", DIGITS)
+def test_numbers_have_four_digits(value: float) -> None:
+    assert number(value) == DIGITS[value]
