@@ -17,6 +17,7 @@ from models.distillation.distiller import DistillModel, student_taps, teacher_ta
 from models.distillation.features import FeatureTaps
 from models.distillation.frozen import frozen, keep_statistics, translating
 from models.distillation.objectives import Translation
+from models.gan_step import make_adam
 from models.networks import define_G
 from models.parallel import bare, parallel
 from util.checkpoint import network_state
@@ -77,7 +78,7 @@ class OnlineDistillModel(DistillModel):
         if not self.objectives:
             raise UserError("the student has nothing to learn: the weights of all its objectives are 0")
         trained = [p for module in (self.netG, *self.objectives) for p in module.parameters() if p.requires_grad]
-        self.optimizer_S = torch.optim.Adam(trained, lr=opt.lr, betas=(opt.beta1, 0.999))
+        self.optimizer_S = make_adam(trained, opt)
         self.optimizers = [self.optimizer_S, *self.teacher.optimizers]
         self.losses: dict[str, Tensor] = {}
         self.turn, self.judging = (BOTH, False) if opt.schedule == "joint" else (TEACHER, False)
