@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -63,11 +64,23 @@ def _tapped(output: Tensor) -> Tensor:
     PyTorch's batch and instance norms compute a wrong gradient on the CPU, at batch size 1, from one that is laid out
     channels last, as any objective that moves the channels to the end hands back (seen with 2.15).
     """
+    if output.dtype is torch.bfloat16:
+        output = output.float()  # under --amp; losses are computed in float32
     if not output.requires_grad:
         return output
-    tap = output.view_as(output)
-    tap.register_hook(torch.Tensor.contiguous)
-    return tap
+    return _ContiguousGradient.apply(output)
+
+
+class _ContiguousGradient(torch.autograd.Function):
+    """Hand an output on, and its gradient back laid out anew; a function, since torch.compile breaks off at a hook."""
+
+    @staticmethod
+    def forward(ctx: Any, output: Tensor) -> Tensor:
+        return output.view_as(output)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient.contiguous()
 
 
 def _overwritten(modules: dict[str, nn.Module], name: str) -> bool:

@@ -262,6 +262,11 @@ class OnlineDistillModel(DistillModel):
         """Return the teacher's."""
         return self.teacher.pools() if self.teacher is not None else {}
 
+    def frozen_networks(self) -> list[nn.Module]:
+        """Return the best teacher so far, and what the objectives look through."""
+        best = [] if self.best_G_T is None else [self.best_G_T]
+        return [*best, *self.backbones(self.objectives)]
+
     def current_losses(self) -> OrderedDict[str, Tensor]:
         """Return the losses of those who learned in this step, the teacher's under names of their own."""
         losses = OrderedDict((f"G_{name}", loss) for name, loss in self.losses.items())
