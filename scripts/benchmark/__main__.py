@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from scripts.benchmark import data, inference, relation, scaling, step
+from scripts.benchmark import data, inference, loop, relation, scaling, step
 from util.errors import for_people
 from util.provenance import append_lines, provenance
 
@@ -18,6 +18,7 @@ from util.provenance import append_lines, provenance
 COMMANDS: dict[str, Any] = {
     "relation": relation,
     "step": step,
+    "loop": loop,
     "data": data,
     "inference": inference,
     "scaling": scaling,

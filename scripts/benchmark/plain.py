@@ -17,11 +17,11 @@ from models.distillation.online import OnlineDistillModel
 from scripts.benchmark.relation import direct_relation_loss
 
 
-def make_plain(model: BaseModel) -> None:
+def make_plain(model: BaseModel, discarded: bool = False) -> None:
     """Have a freshly built model compute its steps the plain way from now on; the numbers stay the same.
 
     The base models' forwards are one per term as it is. What goes is Adam in one pass, the teacher without a graph, and
-    what the objectives of `TERMS` save.
+    what the objectives of `TERMS` save. `discarded` adds what DCD's published code computes and throws away.
     """
     for group in (group for optimizer in model.optimizers for group in optimizer.param_groups):
         group["fused"], group["foreach"] = None, False
@@ -29,6 +29,8 @@ def make_plain(model: BaseModel) -> None:
         write_out(model.objectives)
         if model.best_G_T is not None:
             model.best_G_T = WithGraph(model.best_G_T)
+        if discarded:
+            model.optimize_student = partial(go_back_through_teacher, model)  # type: ignore[method-assign]
     elif isinstance(model, OfflineDistillModel):
         for one in model.distilled:
             write_out(one.objectives)
@@ -56,6 +58,14 @@ class WithGraph(nn.Module):
         with torch.enable_grad():
             self.translated = self.network(images)
         return self.translated.detach()
+
+
+def go_back_through_teacher(model: Any) -> None:
+    """Take the student's step, and have the teacher's image fool D: gradients that nobody uses (DCD's code)."""
+    type(model).optimize_student(model)
+    shown = model.translations()[1].shown(model.best_G_T.translated)
+    model.teacher.criterionGAN(model.netD_T(shown), True, for_discriminator=False).backward()
+    model.best_G_T.zero_grad()
 
 
 def relation(objective: Any, student: Translation, teacher: Translation) -> dict[str, Tensor]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
-import resource
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -21,12 +20,15 @@ from models.distillation.offline import OfflineDistillModel
 from models.distillation.online import STUDENT, OnlineDistillModel
 from options.train_options import TrainOptions
 from scripts.benchmark.plain import make_plain
-from scripts.benchmark.timing import median_seconds, peak_bytes, wait_for
+from scripts.benchmark.timing import median_seconds, peak_bytes, resident_bytes, wait_for
 from util.plugin_manager import plugin_manager
 
 HELP = "a training step of a model, plain and by default"
-# The frugal one first, and what is added to the default path last.
 VARIANTS = ("default", "plain")
+# DCD's published code also goes back through the teacher for a loss that it then discards; timed apart.
+PUBLISHED = "published"
+# What a frozen teacher shares with its student, of --net_flags.
+SHARED = ("--netG", "--netD", "--ndf", "--norm", "--n_layers_D")
 # In an online student's own turn the teacher only translates; its D is left out, which is no part of the student.
 STUDENT_TURN = ["--schedule", "interleaved", "--student_discriminator", "frozen"]
 
@@ -34,7 +36,7 @@ STUDENT_TURN = ["--schedule", "interleaved", "--student_discriminator", "frozen"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the model, the sizes and the device."""
     add = parser.add_argument
-    add("--model", required=True, help="cycle_gan, pix2pix, crd, dcd, reko, portable, or any that is registered")
+    add("--model", default="crd", help="cycle_gan, pix2pix, crd, dcd, reko, portable, or any that is registered")
     add("--base", default="cycle_gan", choices=("cycle_gan", "pix2pix"), help="what a distilling model is built over")
     add("--part", choices=("step", "student"), default=None, help="the whole step, or an online student's own turn")
     add("--batch", type=int, default=1)
@@ -51,7 +53,7 @@ def rows(opt: argparse.Namespace) -> list[dict[str, object]]:
     found: list[dict[str, object]] = []
     for part in [opt.part] if opt.part else parts(opt.model):
         seconds = times(opt, part)
-        for variant in VARIANTS:
+        for variant in seconds:
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
                 memory = alone.submit(memory_of_a_step, opt, part, variant).result()
             found.append(
@@ -70,10 +72,19 @@ def parts(model: str) -> list[str]:
     return ["student", "step"] if issubclass(plugin_manager().get("models", model), OnlineDistillModel) else ["step"]
 
 
+def variants(opt: argparse.Namespace, part: str) -> tuple[str, ...]:
+    """Return the ways to compute a part."""
+    objectives = getattr(plugin_manager().get("models", opt.model), "objective_names", ())
+    published = part == STUDENT and "discriminator_cooperated" in objectives
+    return (*VARIANTS, PUBLISHED) if published else VARIANTS
+
+
 def times(opt: argparse.Namespace, part: str) -> dict[str, float]:
     """Return the median seconds of a step by variant, after one that warms up."""
     with tempfile.TemporaryDirectory() as folder:
-        steps: dict[str, Callable[[], object]] = {name: build(opt, part, name, Path(folder)) for name in VARIANTS}
+        steps: dict[str, Callable[[], object]] = {
+            name: build(opt, part, name, Path(folder)) for name in variants(opt, part)
+        }
         median_seconds(steps, 1, opt.device)
         return median_seconds(steps, opt.repeats, opt.device)
 
@@ -91,18 +102,11 @@ def memory_of_a_step(opt: argparse.Namespace, part: str, variant: str) -> float:
         return float(peak_bytes() - before)
 
 
-def resident_bytes() -> int:
-    """Return what the process holds now, where the system tells, else the most that it held so far."""
-    statm = Path("/proc/self/statm")
-    return int(statm.read_text().split()[1]) * resource.getpagesize() if statm.is_file() else peak_bytes()
-
-
 def build(opt: argparse.Namespace, part: str, variant: str, folder: Path) -> Callable[[], object]:
     """Build the model, give it random images, and return its step."""
-    torch.manual_seed(0)
     model = build_model(opt, part, variant, folder)
-    if variant == "plain":
-        make_plain(model)
+    if variant != "default":
+        make_plain(model, discarded=variant == PUBLISHED)
     if part == STUDENT:
         model.begin_pass(STUDENT)
     images = {side: torch.rand(opt.batch, 3, opt.size, opt.size) * 2 - 1 for side in "AB"}
@@ -127,8 +131,9 @@ def build_model(opt: argparse.Namespace, part: str, variant: str, folder: Path) 
     if issubclass(kind, OfflineDistillModel):
         teacher = folder / "teacher"
         if not teacher.is_dir():
-            wide = [*words, "--name", "teacher", "--model", opt.base]
-            train_model([*wide, *without(opt.net_flags.split(), "--ngf")]).save_networks("latest")
+            typed = opt.net_flags.split()
+            shared = [word for at, name in enumerate(typed) if name in SHARED for word in typed[at : at + 2]]
+            train_model([*words, "--name", "teacher", "--model", opt.base, *shared]).save_networks("latest")
         flags += ["--teacher", str(teacher)]
     if issubclass(kind, OnlineDistillModel):
         flags += STUDENT_TURN if part == STUDENT else ["--schedule", "joint"]
@@ -140,12 +145,8 @@ def build_model(opt: argparse.Namespace, part: str, variant: str, folder: Path) 
 
 def train_model(words: list[str]) -> BaseModel:
     """Build a model for training from a command line, without a word."""
+    torch.manual_seed(0)
     with contextlib.redirect_stdout(io.StringIO()):
         model = create_model(TrainOptions().parse(words))
         model.setup(model.opt)
     return model
-
-
-def without(words: list[str], flag: str) -> list[str]:
-    """Leave a flag and its value out."""
-    return words if flag not in words else words[: (at := words.index(flag))] + words[at + 2 :]

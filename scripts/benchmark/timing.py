@@ -7,6 +7,7 @@ import resource
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 import torch
 
@@ -42,7 +43,19 @@ def wait_for(device: torch.device | str) -> None:
 
 def peak_bytes() -> int:
     """Return the process's peak resident memory; it only ever rises."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return _status("VmHWM") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def resident_bytes() -> int:
+    """Return what the process holds now, where the system tells, else the most that it held so far."""
+    return _status("VmRSS") or peak_bytes()
+
+
+def _status(field: str) -> int:
+    """Return a number of bytes from /proc; unlike getrusage's it is not a parent's, whose peak children inherit."""
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.is_file() else []
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:")), 0)
 
 
 @contextlib.contextmanager
