@@ -20,7 +20,7 @@ from models.distillation.offline import OfflineDistillModel
 from models.distillation.online import STUDENT, OnlineDistillModel
 from options.train_options import TrainOptions
 from scripts.benchmark.plain import make_plain
-from scripts.benchmark.timing import median_seconds, peak_bytes, resident_bytes, wait_for
+from scripts.benchmark.timing import Times, median_times, peak_bytes, resident_bytes, wait_for
 from util.plugin_manager import plugin_manager
 
 HELP = "a training step of a model, plain and by default"
@@ -59,8 +59,9 @@ def rows(opt: argparse.Namespace) -> list[dict[str, object]]:
             found.append(
                 {
                     "model": opt.model, "part": part, "variant": variant, "base": opt.base, "batch": opt.batch,
-                    "size": opt.size, "device": opt.device, "seconds": seconds[variant],
-                    "speedup": seconds["plain"] / seconds[variant], "extra_memory_MB": memory / 2**20,
+                    "size": opt.size, "device": opt.device, "seconds": seconds[variant].wall,
+                    "speedup": seconds["plain"].wall / seconds[variant].wall, "cpu_seconds": seconds[variant].cpu,
+                    "cpu_speedup": seconds["plain"].cpu / seconds[variant].cpu, "extra_memory_MB": memory / 2**20,
                     "flags": " ".join([opt.net_flags, opt.flags if variant == "default" else ""]).strip(),
                 }
             )  # fmt: skip
@@ -79,14 +80,14 @@ def variants(opt: argparse.Namespace, part: str) -> tuple[str, ...]:
     return (*VARIANTS, PUBLISHED) if published else VARIANTS
 
 
-def times(opt: argparse.Namespace, part: str) -> dict[str, float]:
+def times(opt: argparse.Namespace, part: str) -> dict[str, Times]:
     """Return the median seconds of a step by variant, after one that warms up."""
     with tempfile.TemporaryDirectory() as folder:
         steps: dict[str, Callable[[], object]] = {
             name: build(opt, part, name, Path(folder)) for name in variants(opt, part)
         }
-        median_seconds(steps, 1, opt.device)
-        return median_seconds(steps, opt.repeats, opt.device)
+        median_times(steps, 1, opt.device)
+        return median_times(steps, opt.repeats, opt.device)
 
 
 def memory_of_a_step(opt: argparse.Namespace, part: str, variant: str) -> float:

@@ -8,30 +8,53 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
+
+
+class Times(NamedTuple):
+    """Seconds on the wall clock, and of the process on its cores, which other processes lengthen less."""
+
+    wall: float
+    cpu: float
 
 
 def median_seconds(
     variants: Mapping[str, Callable[[], object]], repeats: int, device: torch.device | str = "cpu"
 ) -> dict[str, float]:
     """Return each variant's median time; they run in turn."""
-    times = seconds_in_turn(variants, repeats, device)
-    return {name: statistics.median(values) for name, values in times.items()}
+    return {name: times.wall for name, times in median_times(variants, repeats, device).items()}
+
+
+def median_times(
+    variants: Mapping[str, Callable[[], object]], repeats: int, device: torch.device | str = "cpu"
+) -> dict[str, Times]:
+    """Return each variant's median times, by both clocks; they run in turn."""
+    times = times_in_turn(variants, repeats, device)
+    return {name: Times(*map(statistics.median, zip(*values, strict=True))) for name, values in times.items()}
 
 
 def seconds_in_turn(
     variants: Mapping[str, Callable[[], object]], repeats: int, device: torch.device | str = "cpu"
 ) -> dict[str, list[float]]:
-    """Return each variant's times; they run in turn, so that a busy moment of the machine hits all."""
-    times: dict[str, list[float]] = {name: [] for name in variants}
+    """Return each variant's times; they run in turn."""
+    times = times_in_turn(variants, repeats, device)
+    return {name: [one.wall for one in values] for name, values in times.items()}
+
+
+def times_in_turn(
+    variants: Mapping[str, Callable[[], object]], repeats: int, device: torch.device | str = "cpu"
+) -> dict[str, list[Times]]:
+    """Return each variant's times by both clocks; they run in turn, so that a busy moment of the machine hits all."""
+    times: dict[str, list[Times]] = {name: [] for name in variants}
     for _ in range(repeats):
         for name, run in variants.items():
             wait_for(device)
-            start = time.perf_counter()
+            start = time.perf_counter(), time.process_time()
             run()
             wait_for(device)
-            times[name].append(time.perf_counter() - start)
+            times[name].append(Times(time.perf_counter() - start[0], time.process_time() - start[1]))
     return times
 
 
