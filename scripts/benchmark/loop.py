@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import io
 import tempfile
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 from scripts.benchmark.step import add_arguments as add_step_arguments
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def rows(opt: argparse.Namespace) -> list[dict[str, object]]:
     """Time a step and each duty by itself; a duty that comes every n images costs its nth part of a step's time."""
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+    with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         step = build(opt, opt.part or "step", "default", Path(folder))
         model = step.__self__  # type: ignore[attr-defined]
         model.opt.display_id = 0  # no visdom server is asked for; a viewer is fed by a thread of its own
