@@ -12,7 +12,7 @@ from pathlib import Path
 from scripts.benchmark.step import add_arguments as add_step_arguments
 from scripts.benchmark.step import build
 from scripts.benchmark.timing import median_seconds, wait_for
-from util.finite import FiniteWatch
+from util.finite import FiniteWatch, norms
 from util.health import Health
 from util.progress import Progress
 from util.run import Place
@@ -40,6 +40,10 @@ def rows(opt: argparse.Namespace) -> list[dict[str, object]]:
 
         def every_step() -> None:
             place.stepped(opt.batch, 0.1)
+            for optimizer in model.optimizers:  # as the watch does before each optimizer's step
+                parameters = (p for group in optimizer.param_groups for p in group["params"])
+                if gradients := [p.grad for p in parameters if p.grad is not None]:
+                    norms(gradients)
             watch.observe(place.steps, model.current_losses(), model.get_image_paths())
             progress.step()
 
@@ -59,7 +63,6 @@ def rows(opt: argparse.Namespace) -> list[dict[str, object]]:
             health.listen(found)
 
         def saving() -> None:
-            model.save_networks("latest")
             model.save_state({"place": place.state_dict(), "visualizer": visualizer.state_dict()})
 
         frequencies = model.opt
