@@ -21,11 +21,22 @@ def speed_up(networks: Iterable[nn.Module], opt: argparse.Namespace, device: tor
     """Have networks compute as --amp and --compile say; their weights and the keys of these stay as they are."""
     if opt.compile:
         refuse_without_compiler(device)
+        # else what was compiled for a network without taps serves one of its shape with taps, which then stay empty
+        torch._dynamo.config.skip_nnmodule_hook_guards = False
     for network in networks:
         if opt.amp == "bf16":
             network.forward = types.MethodType(forward_in_bfloat16, network)  # type: ignore[method-assign]
         if opt.compile:
+            keep_hooks_out(network)
             network.compile()  # in place, so that hooks and the names of weights survive
+
+
+def keep_hooks_out(network: nn.Module) -> None:
+    """Have hooks run as they are, between compiled parts: each state of what they remember would be compiled anew."""
+    for module in network.modules():
+        for hooks in (module._forward_pre_hooks, module._forward_hooks):
+            for key, hook in hooks.items():
+                hooks[key] = torch.compiler.disable(hook)
 
 
 def forward_in_bfloat16(network: nn.Module, images: Tensor) -> Any:

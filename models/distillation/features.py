@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -68,19 +67,9 @@ def _tapped(output: Tensor) -> Tensor:
         output = output.float()  # under --amp; losses are computed in float32
     if not output.requires_grad:
         return output
-    return _ContiguousGradient.apply(output)
-
-
-class _ContiguousGradient(torch.autograd.Function):
-    """Hand an output on, and its gradient back laid out anew; a function, since torch.compile breaks off at a hook."""
-
-    @staticmethod
-    def forward(ctx: Any, output: Tensor) -> Tensor:
-        return output.view_as(output)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return gradient.contiguous()
+    tap = output.view_as(output)
+    tap.register_hook(torch.Tensor.contiguous)
+    return tap
 
 
 def _overwritten(modules: dict[str, nn.Module], name: str) -> bool:

@@ -80,13 +80,15 @@ def test_what_is_tapped_in_bfloat16_is_handed_out_in_float32_with_a_gradient() -
 @pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="torch.compile needs a C++ compiler")
 def test_a_compiled_network_agrees_and_keeps_its_taps_and_its_keys() -> None:
     torch.manual_seed(0)
-    net = ResnetGenerator(3, 3, ngf=2, norm_layer=torch.nn.InstanceNorm2d, n_blocks=3)
+    nets = [ResnetGenerator(3, 3, ngf=2, norm_layer=torch.nn.InstanceNorm2d, n_blocks=3) for _ in range(2)]
+    net, of_the_same_shape = nets
     keys, images = list(net.state_dict()), torch.rand(1, 3, 16, 16) * 2 - 1
     taps = FeatureTaps(net, net.taps[1:3])
     eager = look(net, taps, images)
-    speed_up([net], Namespace(amp="off", compile=True), torch.device("cpu"))
+    speed_up(nets, Namespace(amp="off", compile=True), torch.device("cpu"))
+    of_the_same_shape(images)  # as a CycleGAN's other generator; what is compiled for it must not serve the tapped one
     assert list(net.state_dict()) == keys
-    for _ in range(2):  # taps read the second step anew
+    for _ in range(3):  # taps read each step anew, whatever was compiled in the first
         compiled = look(net, taps, images)
         for ours, theirs in zip(compiled, eager, strict=True):
             torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
@@ -99,8 +101,9 @@ def look(net: torch.nn.Module, taps: FeatureTaps, images: Tensor) -> list[Tensor
     net.zero_grad()
     taps.clear()
     translated = net(images)
+    again = net(translated)  # as in a CycleGAN's step; not to be tapped
     features = list(taps.take().values())
-    torch.stack([x.square().mean() for x in (translated, *features)]).sum().backward()
+    torch.stack([x.square().mean() for x in (translated, again, *features)]).sum().backward()
     gradients = [parameter.grad.clone() for parameter in net.parameters() if parameter.grad is not None]
     return [translated.detach(), *(feature.detach() for feature in features), *gradients]
 
