@@ -19,6 +19,7 @@ from models.networks import get_scheduler
 from models.parallel import bare, parallel, train_together
 from models.recognise import explain_mismatch
 from models.schedules import resume_schedule
+from models.speed import speed_up
 from util.checkpoint import (
     STATE_FILE,
     fit_weights,
@@ -113,6 +114,7 @@ class BaseModel(ABC):
             if opt.ema:
                 results = {name: one.network for name, one in self.translators().items() if not one.teaches}
                 self.averages = Averages(results, self.optimizers, opt.ema)
+            speed_up([*self.networks().values(), *self.frozen_networks()], opt, self.device)
             if world_size() > 1:
                 train_together(self)
             return self.describe_networks(opt.verbose)
@@ -170,6 +172,10 @@ class BaseModel(ABC):
     def pools(self) -> dict[str, ImagePool]:
         """Return the image pools, by attribute."""
         return {name: value for name, value in vars(self).items() if isinstance(value, ImagePool)}
+
+    def frozen_networks(self) -> list[nn.Module]:
+        """Return the networks that training only uses, such as teachers; they are not saved."""
+        return []
 
     def get_image_paths(self) -> list[str]:
         """Return the paths of the current source images."""

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from models.base_model import BaseModel, Direction
-from models.gan_step import discriminator_losses
+from models.gan_step import discriminator_losses, make_adam
 from models.networks import GANLoss, define_D, define_G
 from util.errors import UserError
 from util.image_pool import ImagePool
@@ -67,9 +67,8 @@ class CycleGANModel(BaseModel):
         self.criterionGAN = GANLoss(opt.gan_mode).to(self.device)
         self.criterionCycle = nn.L1Loss()
         self.criterionIdt = nn.L1Loss()
-        adam = {"lr": opt.lr, "betas": (opt.beta1, 0.999)}
-        self.optimizer_G = torch.optim.Adam(itertools.chain(self.netG_A.parameters(), self.netG_B.parameters()), **adam)
-        self.optimizer_D = torch.optim.Adam(itertools.chain(self.netD_A.parameters(), self.netD_B.parameters()), **adam)
+        self.optimizer_G = make_adam(itertools.chain(self.netG_A.parameters(), self.netG_B.parameters()), opt)
+        self.optimizer_D = make_adam(itertools.chain(self.netD_A.parameters(), self.netD_B.parameters()), opt)
         self.optimizers = [self.optimizer_G, self.optimizer_D]
 
     def set_input(self, input: Mapping[str, Any]) -> None:

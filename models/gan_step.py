@@ -1,6 +1,9 @@
-"""The discriminator's side of a GAN step, the same for every model that has one."""
+"""The parts of a GAN's step that are the same in every model: the discriminator's losses, and Adam."""
 
 from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -19,3 +22,8 @@ def discriminator_losses(
     if criterion.gan_mode == "wgangp" and real.shape == fake.shape:
         penalty = cal_gradient_penalty(netD, real, fake, real.device)[0]
     return loss_real, loss_fake, penalty
+
+
+def make_adam(parameters: Iterable[nn.Parameter], opt: argparse.Namespace) -> torch.optim.Adam:
+    """Return the optimizer of all networks: upstream's Adam, in one pass over the weights instead of one per operation."""
+    return torch.optim.Adam(parameters, lr=opt.lr, betas=(opt.beta1, 0.999), fused=True)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from models.base_model import BaseModel, Direction
-from models.gan_step import discriminator_losses
+from models.gan_step import discriminator_losses, make_adam
 from models.networks import GANLoss, define_D, define_G
 from util.image_pool import ImagePool
 
@@ -43,8 +43,8 @@ class Pix2PixModel(BaseModel):
             self.fake_AB_pool = ImagePool(opt.pool_size, opt.seed)
             self.criterionGAN = GANLoss(opt.gan_mode).to(self.device)
             self.criterionL1 = nn.L1Loss()
-            self.optimizer_G = torch.optim.Adam(self.netG.parameters(), lr=opt.lr, betas=(opt.beta1, 0.999))
-            self.optimizer_D = torch.optim.Adam(self.netD.parameters(), lr=opt.lr, betas=(opt.beta1, 0.999))
+            self.optimizer_G = make_adam(self.netG.parameters(), opt)
+            self.optimizer_D = make_adam(self.netD.parameters(), opt)
             self.optimizers = [self.optimizer_G, self.optimizer_D]
 
     def set_input(self, input: Mapping[str, Any]) -> None:

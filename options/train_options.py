@@ -55,6 +55,9 @@ class TrainOptions(BaseOptions):
         add("--lr", type=float, default=0.0002, help="initial learning rate for adam")
         add("--gan_mode", default="lsgan", choices=("vanilla", "lsgan", "wgangp", "hinge"), help="the GAN objective")
         add("--pool_size", type=int, default=50, help="size of the buffer of previously generated images")
+        amp = "bf16: networks compute in bfloat16 where autocast allows it, losses and weights stay float32"
+        add("--amp", choices=("off", "bf16"), default="off", help=amp)
+        add("--compile", action="store_true", help="compile networks with torch.compile; the first steps take minutes")
         policies = ("linear", "step", "plateau", "cosine")
         add("--lr_policy", default="linear", choices=policies, help="learning rate policy")
         nonfinite = "a NaN or an infinity in losses or gradients: stop, or skip that update (which waits for each step)"

@@ -12,6 +12,7 @@ from models.base_model import BaseModel
 from models.distillation.base import add_base_options
 from models.distillation.features import tap_channels
 from models.distillation.objectives import NEEDS, Objective
+from models.distillation.perceptual import PerceptualFeatures
 from util.errors import UserError
 from util.plugin_manager import plugin_manager
 
@@ -85,6 +86,11 @@ class DistillModel(BaseModel):
         if len(set(names)) < len(names):
             raise ValueError(f"two objectives give a loss the same name, and one would be lost: {sorted(names)}")
         return objectives
+
+    @staticmethod
+    def backbones(objectives: Iterable[Objective]) -> list[nn.Module]:
+        """Return the ImageNet networks that objectives look through."""
+        return [part for one in objectives for part in one.modules() if isinstance(part, PerceptualFeatures)]
 
     def others_with(self, has: Iterable[str], start: str) -> str:
         """Return, after `start`, which methods of this family need no more than what a teacher has; "" if none does."""

@@ -63,6 +63,8 @@ def _tapped(output: Tensor) -> Tensor:
     PyTorch's batch and instance norms compute a wrong gradient on the CPU, at batch size 1, from one that is laid out
     channels last, as any objective that moves the channels to the end hands back (seen with 2.15).
     """
+    if output.dtype is torch.bfloat16:
+        output = output.float()  # under --amp; losses are computed in float32
     if not output.requires_grad:
         return output
     tap = output.view_as(output)

@@ -187,6 +187,13 @@ class OfflineDistillModel(DistillModel):
         """Return the student's."""
         return self.student.pools()
 
+    def frozen_networks(self) -> list[nn.Module]:
+        """Return the teachers' networks, and what the objectives look through."""
+        teachers = [network for one in self.distilled for network in (one.teacher.netG, one.teacher.netD)]
+        return [network for network in teachers if network is not None] + [
+            part for one in self.distilled for part in self.backbones(one.objectives)
+        ]
+
     def current_losses(self) -> OrderedDict[str, Tensor]:
         """Return the student's own losses, then the objectives'."""
         return OrderedDict(self.student.current_losses() | self.losses)

@@ -17,6 +17,7 @@ from models.distillation.distiller import DistillModel, student_taps, teacher_ta
 from models.distillation.features import FeatureTaps
 from models.distillation.frozen import frozen, keep_statistics, translating
 from models.distillation.objectives import Translation
+from models.gan_step import make_adam
 from models.networks import define_G
 from models.parallel import bare, parallel
 from util.checkpoint import network_state
@@ -77,7 +78,7 @@ class OnlineDistillModel(DistillModel):
         if not self.objectives:
             raise UserError("the student has nothing to learn: the weights of all its objectives are 0")
         trained = [p for module in (self.netG, *self.objectives) for p in module.parameters() if p.requires_grad]
-        self.optimizer_S = torch.optim.Adam(trained, lr=opt.lr, betas=(opt.beta1, 0.999))
+        self.optimizer_S = make_adam(trained, opt)
         self.optimizers = [self.optimizer_S, *self.teacher.optimizers]
         self.losses: dict[str, Tensor] = {}
         self.turn, self.judging = (BOTH, False) if opt.schedule == "joint" else (TEACHER, False)
@@ -260,6 +261,11 @@ class OnlineDistillModel(DistillModel):
     def pools(self) -> dict[str, ImagePool]:
         """Return the teacher's."""
         return self.teacher.pools() if self.teacher is not None else {}
+
+    def frozen_networks(self) -> list[nn.Module]:
+        """Return the best teacher so far, and what the objectives look through."""
+        best = [] if self.best_G_T is None else [self.best_G_T]
+        return [*best, *self.backbones(self.objectives)]
 
     def current_losses(self) -> OrderedDict[str, Tensor]:
         """Return the losses of those who learned in this step, the teacher's under names of their own."""

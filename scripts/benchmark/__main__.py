@@ -10,12 +10,19 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from scripts.benchmark import data, inference, relation, scaling
+from scripts.benchmark import data, inference, loop, relation, scaling, step
 from util.errors import for_people
 from util.provenance import append_lines, provenance
 
 # Each offers HELP, add_arguments(parser) and rows(opt): one dictionary per variant, all with the same keys.
-COMMANDS: dict[str, Any] = {"relation": relation, "data": data, "inference": inference, "scaling": scaling}
+COMMANDS: dict[str, Any] = {
+    "relation": relation,
+    "step": step,
+    "loop": loop,
+    "data": data,
+    "inference": inference,
+    "scaling": scaling,
+}
 
 
 @for_people

@@ -74,6 +74,8 @@ TRAIN = {
     "lr_decay_iters": 50,
     "on_nonfinite": "stop",
     "max_nonfinite": 10,
+    "amp": "off",
+    "compile": False,
     "use_wandb": False,
     "use_tensorboard": False,
 }
@@ -102,6 +104,7 @@ CHOICES = {
     "preprocess": ["resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "none"],
     "gan_mode": ["lsgan", "vanilla", "wgangp", "hinge"],
     "lr_policy": ["linear", "step", "plateau", "cosine"],
+    "amp": ["off", "bf16"],
 }
 NAMES = {
     "netG": "resnet_9blocks resnet_6blocks unet_256 unet_128 mobile_resnet_9blocks mobile_resnet_6blocks",
