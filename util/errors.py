@@ -31,7 +31,8 @@ def for_people(main: Callable[..., None]) -> Callable[..., None]:
         try:
             main(*args, **kwargs)
         except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
+            lines = str(error).split("\n")
+            print("error: " + "\n".join(map(printable, lines)), file=sys.stderr)
             raise SystemExit(2) from None
         except OSError as error:
             if error.filename is None:
