@@ -112,7 +112,7 @@ def steps(shown: Visualizer, count: int, images: dict[str, torch.Tensor], start:
     for step in range(start, start + count):
         time.sleep(STEP)
         waited, began = elsewhere(), time.perf_counter()
-        shown.plot_current_losses(1, step / 1000, {name: 1 / (step + 1) for name in LOSSES})
+        shown.plot_current_losses(1, step / 1000, dict.fromkeys(LOSSES, 1 / (step + 1)))
         shown.display_current_results(images, 1, False)
         wall = time.perf_counter() - began
         taken.append((max(0.0, wall - (elsewhere() - waited)), wall))

@@ -23,7 +23,7 @@ StateDict = dict[str, Tensor]
 STATE_FILE = "latest_state.pth"
 # What nested content that is not what its reader expects can lead to.
 MISUNDERSTANDINGS = (
-    *(ArithmeticError, AssertionError, AttributeError, LookupError),
+    *(ArithmeticError, AttributeError, LookupError),
     *(MemoryError, RuntimeError, TypeError, ValueError),
 )
 
