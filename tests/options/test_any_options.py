@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, reject, settings
+from hypothesis import HealthCheck, example, given, reject, settings
 from hypothesis import strategies as st
 
 from options.base_options import LEAST, save_options
@@ -85,6 +85,7 @@ FLAGS = st.sampled_from(
 
 
 @pytest.mark.parametrize("options", [TrainOptions, TestOptions])
+@example(words=["--plugin=--"])
 @settings(QUICK, max_examples=60)
 @given(words=st.lists(FLAGS | JUNK | st.builds("{}={}".format, FLAGS, JUNK), max_size=6))
 def test_junk_is_a_sentence(options: type, words: list[str]) -> None:
