@@ -31,3 +31,4 @@ fuzz: setup
 docs: setup
 	@$(VENV)/python -m scripts.flag_table
 	@$(VENV)/python -m scripts.paper_rows
+	@$(VENV)/python -m scripts.reliability_page

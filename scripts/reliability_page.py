@@ -17,13 +17,14 @@ HEAD = """# Reliability
 
 What was tried to make PocketGAN lose a run or trust a file, and what came of it. This page is written by
 `python -m scripts.reliability_page` from [results/reliability.jsonl](results/reliability.jsonl); each figure comes from a
-line there, with its command, commit, machine and time. How a run stops, saves and goes on is in [resume.md](resume.md).
+line there, with its command, commit, machine and time.
 """
 
-KILLS = """Each training is killed with SIGKILL, with its worker process, at a random moment or while a file is half written, and
-resumed with `--continue_train --name X` alone, until it reaches its end. "Identical" counts the ends that equal, bit for
-bit, that of a run without a break: weights, optimizers, schedules, image pools, random states, and all numbered files. After
-each kill every file was whole, and the run went on at the very step of the last save. 32 pixels, workers on, CPU.
+KILLS = """Each training is killed with SIGKILL, with its worker process, at a random moment or while a file is half
+written, and resumed with `--continue_train --name X` alone, until it reaches its end. "Identical" counts the ends that
+equal, bit for bit, that of a run without a break: weights, optimizers, schedules, image pools, random states, and all
+numbered files. After each kill every file has to be whole, and the run has to go on at the very step of the last save.
+32 pixels, workers on, CPU.
 """
 
 IMAGES = """Each kind of file is put among good ones and read as `test.py` reads it. Used: as what (the pictures are orange).
@@ -33,27 +34,33 @@ no PostScript reaches an interpreter. Line ends, escape codes and undecodable by
 `\\udcff`; the HTML pages escape them.
 """
 
-VIEWER = """What showing itself costs a step, with visdom servers that accept and never answer, are slow, die, or die and come back:
-8 images and 8 losses after each step, 20 ms apart, far more than a training shows. Milliseconds in which another process
-had the processor are left out, but for "wall". The first two columns differ by what the viewer adds, drawing included.
-At most the newest content of each window waits; a server that came back has the whole curve; closing waits 5 s at most.
+VIEWER = """What showing itself costs a step, with visdom servers that accept and never answer, are slow, die, or die and
+come back: 8 images and 8 losses after each step, 20 ms apart, far more than a training shows. Milliseconds in which
+another process had the processor are left out, but for "wall". The first two columns differ by what the viewer adds,
+drawing included. At most the newest content of each window waits; a server that came back has the whole curve; closing
+waits 5 s at most.
 """
 
-FUZZ = """Images of 15 kinds and checkpoints of 5 kinds, their bytes changed at random; half of the zipped checkpoints have their
-pickle changed under a right checksum. Each was used, or refused in one of our sentences. A finding prints its number, and
-`--seed S --case N` makes it again.
+FUZZ = """Images of 15 kinds and checkpoints of 5 kinds, their bytes changed at random; most of the zipped checkpoints have
+their pickle changed under a right checksum. Each was used, or refused in one of our sentences. A finding prints its
+number, and `--seed S --case N` makes it again.
 """
 
 RULES = """## What is trusted
 
-| file | rule |
-|---|---|
-| checkpoint | read with `weights_only=True`, checksums compared; pickled code, TorchScript, compressed or overlapping parts, sparse, complex and meta tensors are refused in a sentence, at every door: `test.py`, `--teacher`, `--continue_train`, `--pretrained_D`, `--perceptual_weights` |
-| state dict of upstream | old InstanceNorm statistics are dropped, BatchNorm's missing counters are added, `module.` and `_orig_mod.` are taken off |
-| state dict of the GAN-Compression lineage (OMGD, CRD, DCD) | ResNets that count a dropout module load without dropout (`--no_dropout`); with dropout on, `test.py` says so in its network mode |
-| another architecture | named, with the flags that fit; else which tensors are missing, unknown, or of another shape, on one screen |
-| plugin | from `plugins/`, installed entry points, or `--plugin FILE`; `POCKETGAN_LOAD_PLUGINS=''` leaves the first two out; a saved run's plugin is loaded again by `--continue_train` only, and never from beside its checkpoints ([plugins.md](plugins.md)) |
-| visdom server | started by us it listens on 127.0.0.1 only |
+- **Checkpoints** are read with `weights_only=True`, and their checksums compared. Pickled code, TorchScript, compressed or
+  overlapping parts, sparse, complex and meta tensors are refused in a sentence, at every door: `test.py`, `--teacher`,
+  `--continue_train`, `--pretrained_D`, `--perceptual_weights`.
+- **State dicts of upstream** load: old InstanceNorm statistics are dropped, BatchNorm's missing counters are added, and
+  `module.` and `_orig_mod.` are taken off.
+- **State dicts of the GAN-Compression lineage** (OMGD, CRD, DCD) load: their ResNets count a dropout module whose rate is 0,
+  so type `--no_dropout` for `test.py`, which otherwise drops, as its line "network mode" says. Teachers never drop.
+- **Another architecture** is named, with the flags that fit it; else the tensors that are missing, unknown or of another
+  shape are summed up on one screen.
+- **Plugins** come from `plugins/`, installed entry points, or `--plugin FILE`; `POCKETGAN_LOAD_PLUGINS=''` leaves the first
+  two out. What a run was started with is loaded again by `--continue_train` alone, aloud, and never from beside its
+  checkpoints ([plugins.md](plugins.md)).
+- **The visdom server** that we start listens on 127.0.0.1 only.
 """
 
 
