@@ -194,9 +194,9 @@ def free_port() -> int:
 
 
 def half_written(folder: Path) -> set[str]:
-    """Return the names of files that are being written, or were when their writer was killed."""
+    """Return the names of checkpoints that are being written, or were when their writer was killed."""
     try:
-        return {entry.name for entry in os.scandir(folder) if entry.name.endswith(".tmp")}
+        return {entry.name for entry in os.scandir(folder) if ".pth." in entry.name and entry.name.endswith(".tmp")}
     except FileNotFoundError:
         return set()
 
@@ -297,6 +297,7 @@ def one_run(
     step: int | None = None
     while True:
         log.unlink(missing_ok=True)
+        left = half_written(folder)  # by earlier lives
         life = Life(begin if step is None else go_on, log, ranks)
         code: int | None
         if score.kills >= kills:
@@ -319,7 +320,7 @@ def one_run(
             score.failures.append(f"a life ended with {code}: {tail(log)}")
             return
         score.kills += 1
-        score.in_writing += bool(half_written(folder))
+        score.in_writing += bool(half_written(folder) - left)
         try:
             after = saved_step(folder)
         except UserError as error:

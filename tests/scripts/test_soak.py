@@ -108,6 +108,7 @@ def test_what_is_saved(ends: tuple[Path, Path], tmp_path: Path) -> None:
         saved_step(ends[0])
     assert half_written(tmp_path / "nowhere") == set() == half_written(ends[0])
     (ends[0] / f".{STATE_FILE}.1.tmp").touch()
+    (ends[0] / ".train_opt.json.1.tmp").touch()
     assert half_written(ends[0]) == {f".{STATE_FILE}.1.tmp"}
 
 
@@ -127,6 +128,7 @@ class Fake:
         folder.mkdir(exist_ok=True)
         if step is not None:
             torch.save(state(step), folder / STATE_FILE)
+            (folder / f".{STATE_FILE}.{step}.tmp").touch()
         log.write_text(said)
         self.pid = 0
 
@@ -153,7 +155,8 @@ def test_a_run_that_goes_on_where_it_was_saved(monkeypatch: pytest.MonkeyPatch, 
     score = lived(
         monkeypatch, tmp_path, (None, "", None), (2, "", None), (2, "", None), (6, GOING(2), None), (8, GOING(6), 0)
     )
-    assert (score.kills, score.before_first_save, score.failures) == (4, 1, [])
+    # what an earlier life left half written is not counted again
+    assert (score.kills, score.in_writing, score.before_first_save, score.failures) == (4, 2, 1, [])
     assert [words[0] for words in Fake.words] == ["begin", "begin", *["--continue_train"] * 3]
 
 
