@@ -9,12 +9,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import http.server
 import io
-import json
-import socketserver
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,57 +19,14 @@ from typing import Any
 import torch
 
 from options.train_options import TrainOptions
+from scripts.fake_visdom import HOST, FakeServer
 from util.errors import for_people
 from util.provenance import append_lines, provenance
 from util.visualizer import Visualizer
 
-HOST = "127.0.0.1"
 LABELS = ("real_A", "fake_B", "rec_A", "idt_B", "real_B", "fake_A", "rec_B", "idt_A")
 LOSSES = ("D_A", "G_A", "cycle_A", "idt_A", "D_B", "G_B", "cycle_B", "idt_B")
 STEP = 0.02  # seconds of a step
-
-
-class FakeServer:
-    """Answer as visdom does, `delay` seconds late; remember what was drawn, by window."""
-
-    def __init__(self, delay: float = 0.0, port: int = 0) -> None:
-        self.delay, self.requests = delay, 0
-        self.windows: dict[str, dict[str, Any]] = {}
-        self.release = threading.Event()  # ends all waiting
-        outer = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                outer.requests += 1
-                if outer.release.wait(outer.delay):
-                    return
-                with contextlib.suppress(ValueError):
-                    content = json.loads(body)
-                    if content.get("win") is not None:
-                        outer.windows[str(content["win"])] = content
-                self.send_response(200)
-                self.end_headers()
-                self.wfile.write(b"window")
-
-            def log_message(self, *_: Any) -> None:
-                """Stay silent."""
-
-        class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
-            daemon_threads, block_on_close, allow_reuse_address = True, False, True
-
-            def handle_error(self, *_: Any) -> None:
-                """Stay silent: the other side may go at any time."""
-
-        self.server = Server((HOST, port), Handler)
-        self.port: int = self.server.server_address[1]
-        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-
-    def die(self) -> None:
-        """Close the door, whoever waits."""
-        self.release.set()
-        self.server.shutdown()
-        self.server.server_close()
 
 
 HANGING = 3600.0
@@ -143,7 +96,7 @@ def measure(name: str, count: int, side: int) -> dict[str, Any]:
         began = time.perf_counter()
         shown.close()
         closing = time.perf_counter() - began
-    complete = [len(window["data"][0]["x"]) for key, window in server.windows.items() if key == "1"]
+    points = 0 if delay == HANGING or (dies and not returns) else server.points().get("1", 0)
     server.die()
     held, wall = (sorted(1000 * step[which] for step in taken) for which in (0, 1))
     without, wall_without = (sorted(1000 * step[which] for step in alone) for which in (0, 1))
@@ -153,7 +106,7 @@ def measure(name: str, count: int, side: int) -> dict[str, Any]:
         "longest_without_viewer_ms": round(without[-1], 1), "median_without_viewer_ms": round(without[count // 2], 1),
         "longest_wall_without_viewer_ms": round(wall_without[-1], 1),
         "closing_s": round(closing, 2), "waiting_at_most": waiting, "warnings": len(warnings.getvalue().splitlines()),
-        "curve_points_at_the_end": complete[0] if complete else 0,
+        "curve_points_at_the_end": points,
     }  # fmt: skip
 
 
