@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import html.parser
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
 import pytest
+import torch
 from PIL import Image
 
 import test
 import train
 from models.networks import define_G
 from util.checkpoint import save_checkpoint
+from util.errors import UserError
+from util.finite import FiniteWatch
 from util.text import printable
 
 NAMES = [
@@ -115,6 +119,14 @@ def test_the_error_of_an_image_that_breaks_on_the_way(refused: Callable[..., str
     Path("photos", NAMES[4]).write_bytes(flawed())
     err = refused(f"--dataroot photos --name x {TINY}", test.main)
     assert err.startswith("error: photos/line\\nend.png can't be used as an image: ") and err.count("\n") == 1
+
+
+def test_the_files_of_a_step_that_is_not_finite() -> None:
+    watch = FiniteWatch()
+    watch.observe(1, {"G": torch.tensor(math.nan)}, NAMES[4:6])
+    with pytest.raises(UserError) as error:
+        watch.settle()
+    assert "line\\nend.png, red \\x1b[31m.png" in str(error.value) and str(error.value).isprintable()
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -106,7 +106,7 @@ def test_testing(refused: Callable[..., str], model: str) -> None:
 def test_a_state_of_another_make_is_refused(refused: Callable[..., str], content: dict[str, object]) -> None:
     train.main(TINY.split())
     torch.save({"format": 1, **content}, "checkpoints/experiment_name/latest_state.pth")
-    assert "latest_state.pth does not fit the model that the options describe, or is damaged" in refused("--continue_train")
+    assert "latest_state.pth does not fit the model that the options describe (" in refused("--continue_train")
 
 
 def test_no_file_is_read_but_through_the_one_careful_door() -> None:

@@ -127,10 +127,10 @@ def understood(path: str | os.PathLike[str]) -> Iterator[None]:
     try:
         yield
     except MISUNDERSTANDINGS as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = printable(" ".join(str(error).split())[:200])
         raise UserError(
-            f"{printable(path)} does not fit the model that the options describe, or is damaged ({type(error).__name__}: "
-            f"{printable(reason)}); go on with the options that the run was started with, or take another copy"
+            f"{printable(path)} does not fit the model that the options describe ({type(error).__name__}: {reason}); "
+            "go on with the options that the run was started with, or take another copy"
         ) from error
 
 

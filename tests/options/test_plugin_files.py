@@ -18,7 +18,7 @@ from options.test_options import TestOptions
 from options.train_options import TrainOptions
 from plugins.__main__ import main as list_plugins
 from util.errors import UserError
-from util.plugin_manager import plugin_manager
+from util.plugin_manager import BUILT_IN_PACKAGES, plugin_manager
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "plugins.md").read_text(), re.DOTALL)[1]
@@ -130,7 +130,7 @@ def test_one_that_lies_in_plugins_anyway(file: Path, monkeypatch: pytest.MonkeyP
 
 def test_without_the_wish_nothing_but_built_ins(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plugins, "__path__", [*plugins.__path__, str(file.parent)])
-    shipped = {"models", "data", *(f"plugins/{name}.py" for name in plugins.BUILT_IN)}
+    shipped = {*BUILT_IN_PACKAGES, *(f"plugins/{name}.py" for name in plugins.BUILT_IN)}
     assert {registration.source for registration in plugin_manager()} <= shipped
     assert not plugin_manager().failures
 
