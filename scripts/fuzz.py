@@ -31,16 +31,21 @@ from data.checks import Unusable, read_header
 from data.image_folder import open_image
 from data.transforms import get_transform
 from models import create_model
-from models.base_model import STATE_FILE, BaseModel, load_network
+from models.base_model import STATE_FILE, load_network
 from models.distillation.teacher import build_generator
 from models.networks import define_D, define_G
+from models.saver import Saver, read_run
 from options.train_options import TrainOptions
 from util.checkpoint import load_weights
 from util.errors import UserError, for_people
+from util.finite import FiniteWatch
 from util.provenance import append_lines, provenance
+from util.run import Place
+from util.visualizer import Visualizer
 
 SLOWEST = 60  # seconds: a file that takes longer is a finding, too
-TINY = "--model pix2pix --netG resnet_6blocks --ngf 1 --ndf 1 --gpu_ids -1 --crop_size 32 --dataroot . --name fuzzed"
+TINY = "--model pix2pix --netG resnet_6blocks --ngf 1 --ndf 1 --gpu_ids -1 --crop_size 32 --dataroot . --name fuzzed "
+TINY += "--display_id 0 --no_html"
 
 
 class Seed(NamedTuple):
@@ -65,10 +70,12 @@ def seeds(folder: Path) -> list[Seed]:
             with io.BytesIO() as file:
                 torch.save(network.state_dict(), file, _use_new_zipfile_serialization=new)
                 made.append(Seed(f"{name}_{'zip' if new else 'old'}.pth", file.getvalue(), read_weights))
-    model.save_dir.mkdir(parents=True)
-    model.save_state({"place": {}})
+    visualizer = Visualizer(opt)
+    visualizer.plot_current_losses(1, 0.5, {"G": 1.0})
+    saver = Saver(opt, model, {"place": Place(), "visualizer": visualizer, "watch": FiniteWatch()}, "data")
+    saver.save("latest")
     state = (model.save_dir / STATE_FILE).read_bytes()
-    return [*made, Seed(STATE_FILE, state, lambda path: read_state(model, path))]
+    return [*made, Seed(STATE_FILE, state, lambda path: read_state(saver, path))]
 
 
 def images() -> dict[str, bytes]:
@@ -119,10 +126,13 @@ def read_weights(path: Path) -> str:
     return "used"
 
 
-def read_state(model: BaseModel, path: Path) -> str:
-    """Go on from a training state."""
-    model.save_dir = path.parent
-    model.load_state()
+def read_state(saver: Saver, path: Path) -> str:
+    """Go on from a training state, as train.py does."""
+    saver.model.save_dir = path.parent
+    with contextlib.redirect_stdout(io.StringIO()):
+        state = read_run(saver.opt, saver.model)
+    assert state is not None
+    saver.resume(state)
     return "used"
 
 

@@ -86,6 +86,7 @@ def change(content: dict[str, Any], where: str, value: Any) -> dict[str, Any]:
         ("progress/random/torch", torch.tensor([0, 1, 3])),
         ("progress/place/steps", 5),
         ("model/more", 1),
+        ("progress/processes", 1),
     ],
 )
 def test_a_last_bit_counts(ends: tuple[Path, Path], where: str, value: Any) -> None:
