@@ -17,7 +17,7 @@ HEAD = """# Reliability
 
 What was tried to make PocketGAN lose a run or trust a file, and what came of it. This page is written by
 `python -m scripts.reliability_page` from [results/reliability.jsonl](results/reliability.jsonl); each figure comes from a
-line there, with its command, commit, machine and time.
+line there, with its command, commit, machine and time. How a run stops, saves and goes on: [resume.md](resume.md).
 """
 
 KILLS = """Each training is killed with SIGKILL, with its worker process, at a random moment or while a file is half
@@ -25,6 +25,10 @@ written, and resumed with `--continue_train --name X` alone, until it reaches it
 equal, bit for bit, that of a run without a break: weights, optimizers, schedules, image pools, random states, and all
 numbered files. After each kill every file has to be whole, and the run has to go on at the very step of the last save.
 32 pixels, workers on, CPU.
+"""
+
+SOAK = """python -m scripts.soak --kills 200 --lines FILE
+python -m scripts.soak --kills 22 --ranks 2 --lines FILE
 """
 
 IMAGES = """Each kind of file is put among good ones and read as `test.py` reads it. Used: as what (the pictures are orange).
@@ -107,7 +111,7 @@ def page(path: Path = LINES) -> str:
         for check in ("soak", "bad_inputs", "viewer_stall", "fuzz")
     }
     parts = [HEAD]
-    parts += ["## Kills\n", KILLS, "```\npython -m scripts.soak --kills 200 --lines FILE\n```\n", kills(by["soak"])]
+    parts += ["## Kills\n", KILLS, "```\n" + SOAK + "```\n", kills(by["soak"])]
     bad = newest(by["bad_inputs"], "check")
     parts += ["## Bad images\n", IMAGES, "```\npython -m scripts.bad_inputs --lines FILE\n```\n"]
     parts += [f"{line['tried']} kinds:\n\n" + table(("file", "result"), line["rows"]) for line in bad]
