@@ -69,7 +69,11 @@ def judge_folders(opt: argparse.Namespace) -> list[dict[str, Any]]:
             f"{fakes.where} has {len(fakes)} images and {reals.where} has {len(reals)}; each fake needs its truth"
         )
     words = f"pairs by {opt.pair_by}"
-    return measure(evidence, {"experiment": opt.name if opt.name != "experiment_name" else None}, words)
+    lines = measure(evidence, {"experiment": opt.name if opt.name != "experiment_name" else None}, words)
+    if opt.reals_are:
+        for one in lines:
+            one["protocol"] = f"{one['protocol']}, reals are {opt.reals_are}"
+    return lines
 
 
 def judge_run(opt: argparse.Namespace, saved: dict[str, Any]) -> list[dict[str, Any]]:

@@ -150,7 +150,7 @@ def _sections(lines: Sequence[Line], epochs: dict[str, int]) -> list[Section]:
     for line in lines:
         if line["metric"] in COSTS or line["split"] == "held_out" or line["network"] == "G_teacher":
             continue
-        mixed = f", split {line['split']}" if line["split"] not in ("test", None) else ""
+        mixed = f", split {line['split']}" if line["split"] not in ("test", "folder", None) else ""
         name = (line["metric"], line["direction"] or "AtoB", f"{line['protocol'] or ''}{mixed}")
         section = sections.setdefault(name, Section(*name))
         key, seed = key_of(line), line["run_seed"]
