@@ -113,8 +113,8 @@ def cost_table(results: Results) -> Table:
             cells.append(f"{statistics.fmean(values):,.0f}" if values else "")
         for name in speeds:
             measured = [run[name] for run in runs if run.get(name)]
-            unit = 1.0 if name == "steps_per_second" else 2.0**20
-            cells.append(number(statistics.fmean(measured) / unit) if measured else "")
+            one = 1.0 if name == "steps_per_second" else 2.0**20
+            cells.append(number(statistics.fmean(measured) / one) if measured else "")
         rows.append((*cells, str(len(runs))))
     notes = [
         "Steps are updates. An online teacher is trained within the row's own seconds; a pre-trained one before it."

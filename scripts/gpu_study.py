@@ -25,9 +25,14 @@ from util.files import write_text
 PLAN = ROOT / "plans" / "gpu_study.toml"
 IMAGENET = "--perceptual_weights imagenet"  # as the plan's methods have it
 # What makes every run take seconds on a CPU; the flags come after the plan's, and the last one typed counts.
-TINY_FLAGS = """--netG resnet_6blocks --load_size 36 --crop_size 32 --max_dataset_size 8 --ndf 4
+TINY_FLAGS = """--netG resnet_6blocks --load_size 36 --crop_size 32 --max_dataset_size 32 --batch_size 2 --ndf 4
   --netD n_layers --n_layers_D 2 --cache_images none --num_threads 0 --print_freq 4"""
-TINY_METHODS = {"reko": "--regions 16", "portable": "--perceptual_stages 2", "crd": "--patch_size 8"}
+TINY_METHODS = {
+    "reko": "--regions 16",
+    "portable": "--perceptual_stages 2",
+    "dcd": "--discriminator_layers 4",
+    "crd": "--patch_size 8",
+}
 
 
 @for_people
