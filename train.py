@@ -117,10 +117,10 @@ def train(
             for data in clock.over(dataset):
                 model.set_input(data)
                 model.optimize_parameters()
-                clock.stop()
-                images = len(model.get_image_paths()) * distributed.world_size()
-                place.stepped(images, clock.data + clock.step)
+                place.stepped(len(model.get_image_paths()) * distributed.world_size())
                 watch.observe(place.steps, model.current_losses(), model.get_image_paths())
+                clock.stop()  # only now: on a GPU it is the watch that waits, for the step before
+                place.seconds += clock.data + clock.step
                 if place.due(opt.display_freq) or place.steps == 1:
                     model.compute_visuals()
                     save_page = place.due(opt.update_html_freq)

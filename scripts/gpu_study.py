@@ -82,7 +82,11 @@ def adapted(content: dict[str, Any], opt: argparse.Namespace) -> dict[str, Any]:
     if opt.lpips_weights:
         content["to_teacher"] += f" --lpips_weights {shlex.quote(opt.lpips_weights)}"
     if opt.tiny:
-        content |= {"name": f"{PLAN.stem}_tiny", "title": f"{content['title']} (tiny: a trial)", "widths": [2]}
+        content |= {
+            "name": f"{PLAN.stem}_tiny",
+            "title": "A trial of the GPU study: minute networks, 32 px",
+            "widths": [2],
+        }
         content["flags"] = f"{content['flags'].replace('--compile', '')} {TINY_FLAGS}"
         teacher["width"] = 4
         for key, flags in TINY_METHODS.items():
