@@ -14,7 +14,6 @@ from comparison.results import LAST, Key, Results, Section
 from comparison.statistics import Estimate
 from scripts.paper_table import read_rows
 from util.metrics.complexity import CONVENTIONS
-from util.metrics.record import REALS_ARE
 
 # What a run measures of itself, by its facts' names.
 MEASURED = {
@@ -63,9 +62,7 @@ def score_table(results: Results, section: Section) -> Table:
     head = ["", *section.choices]
     if with_difference:
         head += ["last − student alone [95 %]", "verdict", "rank"]
-    _, _, reals = section.protocol.partition(REALS_ARE)
-    metric = f"{section.metric} to {reals}" if reals else section.metric
-    title = f"{metric}, {section.direction} ({ARROWS[section.higher_is_better]})"
+    title = f"{section.what}, {section.direction} ({ARROWS[section.higher_is_better]})"
     return Table(title, (*head, "seeds"), tuple(rows), tuple(_score_notes(results, section)))
 
 

@@ -137,7 +137,7 @@ class Pace:
         found = {"process": peak_of_process()}
         if torch.cuda.is_available() and torch.cuda.is_initialized():
             found["gpu"] = torch.cuda.max_memory_allocated()
-        self.memory = {name: max(peak, self.memory.get(name, 0)) for name, peak in found.items()}
+        self.memory |= {name: max(peak, self.memory.get(name, 0)) for name, peak in found.items()}
 
 
 def peak_of_process() -> int:
