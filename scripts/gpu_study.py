@@ -47,6 +47,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--epochs", type=int, help="of the students and of the teacher (default: the plan's)")
     parser.add_argument("--tiny", action="store_true", help="everything minute and not compiled: tries the study out")
+    slow = "leave --compile out, where compiling takes longer than it saves"
+    parser.add_argument("--no_compile", action="store_true", help=slow)
     parser.add_argument("--checkpoints_dir", default="./checkpoints", help="where the runs are kept")
     parser.add_argument("--out", help="the report's folder (default: docs/results/gpu_study; results/… with --tiny)")
     opt = parser.parse_args(argv)
@@ -81,13 +83,15 @@ def adapted(content: dict[str, Any], opt: argparse.Namespace) -> dict[str, Any]:
             method["flags"] = method.get("flags", "").replace(IMAGENET, f"--perceptual_weights {file}")
     if opt.lpips_weights:
         content["to_teacher"] += f" --lpips_weights {shlex.quote(opt.lpips_weights)}"
+    if opt.tiny or opt.no_compile:
+        content["flags"] = content["flags"].replace(" --compile", "")
     if opt.tiny:
         content |= {
             "name": f"{PLAN.stem}_tiny",
             "title": "A trial of the GPU study: minute networks, 32 px",
             "widths": [2],
         }
-        content["flags"] = f"{content['flags'].replace('--compile', '')} {TINY_FLAGS}"
+        content["flags"] = f"{content['flags']} {TINY_FLAGS}"
         teacher["width"] = 4
         for key, flags in TINY_METHODS.items():
             methods[key]["flags"] = f"{methods[key].get('flags', '')} {flags}"

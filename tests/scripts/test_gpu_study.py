@@ -73,6 +73,10 @@ def test_flags_go_into_the_plan_and_its_text_reads_back(weights: dict[str, Path]
     assert "--compile" not in plan.flags and plan.budget.epochs == plan.teacher.budget.epochs == 1
     for method in plan.methods:
         assert (str(weights["weights"]) in method.flags) == (method.name in ("dcd", "crd")), method.name
+    gpu_study.main([word for word in words(data, weights, tmp_path) if word != "--tiny"])
+    assert "--compile" in read_plan(made[1][0]).flags
+    gpu_study.main(["--no_compile", *(word for word in words(data, weights, tmp_path) if word != "--tiny")])
+    assert "--compile" not in read_plan(made[2][0]).flags and read_plan(made[2][0]).widths == (16,)
     original = tomllib.loads(gpu_study.PLAN.read_text())
     assert make_plan(tomllib.loads(gpu_study.as_toml(original)), "gpu_study") == read_plan(gpu_study.PLAN)
 
