@@ -6,11 +6,13 @@ Typed again, it goes on where it stopped. `python compare.py docs/results/toy` w
 from __future__ import annotations
 
 import argparse
+import math
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from comparison.engine import Study
+from comparison.engine import REPORTING, SAVING, Study
 from comparison.gather import LINES, PLAN, gather
 from comparison.plan import read_plan
 from comparison.report import write_report
@@ -35,7 +37,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--out", help="the report's folder (default: results/<the plan's name>)")
     parser.add_argument("--latex", action="store_true", help="also write the tables for a paper (booktabs)")
+    minutes = "end the whole call after so many: what runs saves, the report tells what there is, the next call goes on"
+    parser.add_argument("--minutes", type=float, default=math.inf, help=minutes)
+    stop_at = time.monotonic() - SAVING - REPORTING
     opt = parser.parse_args(argv)
+    stop_at += 60 * opt.minutes
+    if opt.minutes * 60 <= SAVING + REPORTING:
+        least = f"{SAVING + REPORTING:.0f} seconds are kept for saving and for the report"
+        raise UserError(f"--minutes {opt.minutes:g} leaves no time to train: {least}; type --minutes 2 or more")
     if (folder := Path(opt.plan)).is_dir():
         rewrite(folder, opt.latex)
         return
@@ -50,11 +59,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     if opt.stage:
         raise UserError(f"--stage {opt.stage} goes with --dry_run; without it all stages are run in turn")
     if not opt.report:
-        study.run_all(opt.jobs)
+        study.run_all(opt.jobs, stop_at=stop_at)
     out = Path(opt.out or f"results/{plan.name}")
     left = gather(study, out, Path(opt.plan))
     if left:
-        print(f"the study is unfinished, {len(left)} of {len(study.runs)} runs have no results yet: {', '.join(left)}")
+        print(f"the study is unfinished, {len(left)} of {len(study.runs)} runs are not done yet: {', '.join(left)}")
+    if study.out_of_time and not any(study.trained(run) for run in study.runs):
+        print("the time is over, and no run is finished that a report could tell of; the same command goes on")
+        return
     print(write_report(out, plan, opt.latex))
 
 

@@ -23,7 +23,7 @@ from options.test_options import network_mode
 from util.errors import UserError, for_people
 from util.images import mkdirs, save_image, tensor2im
 from util.metrics.evidence import Evidence, Images, Measured, in_order_of
-from util.metrics.record import metric_line
+from util.metrics.record import REALS_ARE, metric_line
 from util.metrics.table import table
 from util.plugin_manager import plugin_manager
 from util.provenance import append_lines, sha256
@@ -69,7 +69,11 @@ def judge_folders(opt: argparse.Namespace) -> list[dict[str, Any]]:
             f"{fakes.where} has {len(fakes)} images and {reals.where} has {len(reals)}; each fake needs its truth"
         )
     words = f"pairs by {opt.pair_by}"
-    return measure(evidence, {"experiment": opt.name if opt.name != "experiment_name" else None}, words)
+    lines = measure(evidence, {"experiment": opt.name if opt.name != "experiment_name" else None}, words)
+    if opt.reals_are:
+        for one in lines:
+            one["protocol"] += f"{REALS_ARE}{opt.reals_are}"
+    return lines
 
 
 def judge_run(opt: argparse.Namespace, saved: dict[str, Any]) -> list[dict[str, Any]]:

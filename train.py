@@ -32,7 +32,7 @@ from util.metrics.held_out import HeldOut, available, choose_metric
 from util.plugin_manager import plugin_manager
 from util.progress import Progress
 from util.randomness import seed_everything
-from util.run import Place, Stopwatch, Timer
+from util.run import Pace, Place, Stopwatch, Timer
 from util.signals import Stop
 from util.visualizer import Silence, Visualizer
 
@@ -62,13 +62,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         save_options(opt)
     visualizer = Visualizer(opt) if distributed.is_first() else Silence()
     place, watch = Place(epoch=opt.epoch_count), FiniteWatch(opt.on_nonfinite == "skip", opt.max_nonfinite)
-    parts = {"place": place, "visualizer": visualizer, "watch": watch, "evaluation": evaluation}
+    pace = Pace()
+    parts = {"place": place, "visualizer": visualizer, "watch": watch, "evaluation": evaluation, "pace": pace}
     saver = Saver(opt, model, parts, identity(dataset))
     if state:
         saver.resume(state)
         print(f"going on in epoch {place.epoch}, after step {place.steps}")
     # closed before an error speaks, so that its sentence has a line of its own below the bar
-    progress = make_progress(opt, model, dataset, place)
+    progress = make_progress(opt, model, dataset, place, pace)
     with Stop() as stop, contextlib.closing(visualizer), contextlib.closing(progress):
         train(opt, model, dataset, evaluation, visualizer, progress, place, watch, saver, stop)
     if stop.asked and place.epoch <= opt.n_epochs + opt.n_epochs_decay:
@@ -100,6 +101,7 @@ def train(
         watch.settle()  # a step that was not checked is never saved
         saver.save(name)
         timer.reset()
+        progress.pace.pause()
 
     for epoch in range(place.epoch, last_epoch + 1):
         epoch_start = time.monotonic()
@@ -111,13 +113,14 @@ def train(
             if candidate := model.candidate():
                 progress.say(model.judge(evaluation.score(candidate) if evaluation else None))
             dataset.set_pass(place.passes, start=place.position)
+            progress.pace.pause()
             for data in clock.over(dataset):
                 model.set_input(data)
                 model.optimize_parameters()
-                clock.stop()
-                images = len(model.get_image_paths()) * distributed.world_size()
-                place.stepped(images, clock.data + clock.step)
+                place.stepped(len(model.get_image_paths()) * distributed.world_size())
                 watch.observe(place.steps, model.current_losses(), model.get_image_paths())
+                clock.stop()  # only now: on a GPU it is the watch that waits, for the step before
+                place.seconds += clock.data + clock.step
                 if place.due(opt.display_freq) or place.steps == 1:
                     model.compute_visuals()
                     save_page = place.due(opt.update_html_freq)
@@ -168,13 +171,13 @@ def go_on_command(opt: argparse.Namespace) -> str:
     return shlex.join(words)
 
 
-def make_progress(opt: argparse.Namespace, model: BaseModel, dataset: Loader, place: Place) -> Progress:
+def make_progress(opt: argparse.Namespace, model: BaseModel, dataset: Loader, place: Place, pace: Pace) -> Progress:
     """Make the bar that counts the steps of the whole run."""
     epochs = range(opt.epoch_count, opt.n_epochs + opt.n_epochs_decay + 1)
     steps = sum(len(model.passes(epoch)) for epoch in epochs) * -(
         -len(dataset) // (opt.batch_size * distributed.world_size())
     )
-    return Progress(steps, steps / max(1, len(epochs)), done=place.steps)
+    return Progress(steps, steps / max(1, len(epochs)), done=place.steps, pace=pace)
 
 
 def plan_evaluation(opt: argparse.Namespace) -> list[str]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from pathlib import Path
@@ -26,6 +29,7 @@ from comparison.runs import (
     planned_epochs,
     runs_of,
     tested_images,
+    to_teacher_words,
     train_words,
 )
 from options.base_options import SAVED_OPTIONS
@@ -35,6 +39,11 @@ from util.provenance import read_lines
 
 ROOT = Path(__file__).resolve().parents[1]
 LOG = "compare_log.txt"
+SAVING, REPORTING = 25.0, 20.0  # seconds: for the running trainings to finish a step and save; then for the report
+STOPPED = (
+    128 + signal.SIGTERM,
+    -signal.SIGTERM,
+)  # how programs end that were asked to; train.py saves before
 
 
 class Study:
@@ -42,6 +51,7 @@ class Study:
 
     def __init__(self, plan: Plan) -> None:
         self.plan, self.runs = plan, runs_of(plan)
+        self.stop_at = math.inf  # by time.monotonic(): nothing is begun from then on, and what runs is stopped
 
     # ---- what is done ------------------------------------------------------------------------------------------------
 
@@ -82,8 +92,12 @@ class Study:
 
     def place(self, experiment: str) -> dict[str, Any]:
         """Return where a run stands by its saved state; {} when that is not there."""
+        return self.progress(experiment).get("place", {})
+
+    def progress(self, experiment: str) -> dict[str, Any]:
+        """Return what a run's saved state says besides its networks and optimizers; {} when that is not there."""
         path = Path(self.plan.checkpoints_dir) / experiment / "latest_state.pth"
-        return load_checkpoint(path)["progress"]["place"] if path.is_file() else {}
+        return load_checkpoint(path)["progress"] if path.is_file() else {}
 
     def commands(self, run: Run) -> list[list[str]] | None:
         """Return what is left to do for a run, in order; None when that can't be said yet."""
@@ -92,6 +106,7 @@ class Study:
             return None
         folder = run.folder(self.plan)
         calls = [*evaluate_words(self.plan, run, epochs), *picture_words(self.plan, run)]
+        calls += to_teacher_words(self.plan, run)
         if not self.trained(run):
             going_on = (folder / "latest_state.pth").is_file()
             return [continue_words(self.plan, run) if going_on else train_words(self.plan, run, epochs), *calls]
@@ -104,10 +119,17 @@ class Study:
 
     # ---- doing it ----------------------------------------------------------------------------------------------------
 
-    def run_all(self, jobs: int, say: Callable[[str], None] = print) -> None:
-        """Do everything that is left, stage after stage, `jobs` runs at once."""
-        slots = places(jobs)
+    @property
+    def out_of_time(self) -> bool:
+        """Tell whether nothing more shall be begun."""
+        return time.monotonic() >= self.stop_at
+
+    def run_all(self, jobs: int, say: Callable[[str], None] = print, stop_at: float = math.inf) -> None:
+        """Do everything that is left, stage after stage, `jobs` runs at once, until the moment `stop_at`."""
+        slots, self.stop_at = places(jobs), stop_at
         for stage in STAGES:
+            if self.out_of_time:
+                return
             waiting = [run for run in self.runs if run.stage == stage and self.commands(run) != []]
             if not waiting:
                 continue
@@ -126,34 +148,50 @@ class Study:
         slot = free.get()
         try:
             for words in self.commands(run) or []:
-                if stop.is_set():
+                if stop.is_set() or self.out_of_time:
                     return
                 say(f"  {run.experiment}: {words[0]}{' --continue_train' if '--continue_train' in words else ''}")
-                self.call(run, words, slot)
+                if not self.call(run, words, slot):
+                    say(f"  {run.experiment}: {words[0]} was stopped, the time is over")
+                    return
         finally:
             free.put(slot)
 
-    def call(self, run: Run, words: list[str], environment: dict[str, str]) -> None:
-        """Run one program; what it says goes to a log in the run's folder."""
+    def call(self, run: Run, words: list[str], environment: dict[str, str]) -> bool:
+        """Run one program, its words to a log in the run's folder; return False if it was stopped unfinished."""
         folder = run.folder(self.plan)
         folder.mkdir(parents=True, exist_ok=True)
         log = folder / LOG
         with log.open("a", encoding="utf-8") as file:
             file.write(f"$ python {' '.join(words)}\n")
             file.flush()
-            code = execute(words, os.environ | environment, file)
-        if code:
+            code = execute(words, os.environ | environment, file, self.stop_at)
+        if code and not (self.out_of_time and code in (*STOPPED, -signal.SIGKILL)):
             last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1]
             raise UserError(
                 f"{words[0]} of {run.experiment} ended with exit code {code}: {last} ({log}); mend that and type "
                 "the same command again: it goes on where it stopped"
             )
+        return not code
 
 
-def execute(words: list[str], environment: Mapping[str, str], log: IO[str]) -> int:
-    """Run one of the project's programs in a process of its own; return its exit code."""
+def execute(words: list[str], environment: Mapping[str, str], log: IO[str], stop_at: float = math.inf) -> int:
+    """Run one of the project's programs in a process of its own; return its exit code, negative if a signal ended it.
+
+    At `stop_at` it is asked to stop, which lets train.py finish its step and save. A step that does not end in time
+    (it may be compiling) is given up: the run goes on from what it last saved, or begins anew.
+    """
     program = [sys.executable, str(ROOT / words[0]), *words[1:]]
-    return subprocess.run(program, env=dict(environment), stdout=log, stderr=subprocess.STDOUT).returncode
+    with subprocess.Popen(program, env=dict(environment), stdout=log, stderr=subprocess.STDOUT) as running:
+        try:
+            return running.wait(None if stop_at == math.inf else max(0.0, stop_at - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            running.terminate()
+        try:
+            return running.wait(SAVING)
+        except subprocess.TimeoutExpired:
+            running.kill()
+            return running.wait()
 
 
 def places(jobs: int) -> list[dict[str, str]]:

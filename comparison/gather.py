@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ EXACT = 96  # pixels: pictures up to this side are kept without loss
 
 
 def gather(study: Study, out: Path, plan_file: Path) -> list[str]:
-    """Write the report's sources into `out`; return the runs that have no results yet."""
+    """Write the report's sources into `out`; return the runs that are not done yet."""
     plan, left = study.plan, []
     lines: list[dict[str, Any]] = []
     runs: list[dict[str, Any]] = []
@@ -38,7 +38,7 @@ def gather(study: Study, out: Path, plan_file: Path) -> list[str]:
         if MASKED in plan.metrics:
             score_masked(study, run)
         own = read_lines(run.folder(plan) / "metrics.jsonl")
-        if not own:
+        if not own or study.commands(run):
             left.append(run.experiment)
         where = {"row": run.row, "width": run.width, "run_seed": run.seed}
         facts = facts_of(study, run)
@@ -59,7 +59,8 @@ def gather(study: Study, out: Path, plan_file: Path) -> list[str]:
 
 def facts_of(study: Study, run: Run) -> dict[str, Any]:
     """Return what a run took: steps and seconds of the student, and of its teacher."""
-    plan, place = study.plan, study.place(run.experiment)
+    plan, state = study.plan, study.progress(run.experiment)
+    place, pace = state.get("place", {}), state.get("pace", {})
     saved = json.loads((run.folder(plan) / "train_opt.json").read_text())
     own, before = study.seconds(run)
     steps = place.get("steps")
@@ -73,7 +74,14 @@ def facts_of(study: Study, run: Run) -> dict[str, Any]:
         "experiment": run.experiment, "model": run.model, "student_steps": student, "teacher_steps": teacher,
         "seconds": round(own, 3), "teacher_seconds": round(before, 3) if run.teacher and before else None,
         "batch_size": saved["batch_size"], "epochs": saved["n_epochs"] + saved["n_epochs_decay"],
-    }  # fmt: skip
+    } | {name: value for name, value in measured(pace).items() if value is not None}  # fmt: skip
+
+
+def measured(pace: Mapping[str, Any]) -> dict[str, float | None]:
+    """Return steps per second and peak memory in bytes, as far as a run has left them."""
+    median, memory = pace.get("median"), pace.get("memory", {})
+    rate = round(1 / median, 4) if median else None
+    return {"steps_per_second": rate, "memory_process": memory.get("process"), "memory_gpu": memory.get("gpu")}
 
 
 def loss_curves(log: Path) -> list[dict[str, Any]]:
@@ -181,8 +189,11 @@ def pictures_in(plan: Plan, folder: Path) -> dict[str, list[Path]]:
     """Return the gathered pictures: by row, in the plan's order, the same images in each."""
     keys = ["input", TEACHER, *(f"{slug(name)}_ngf{width}" for width in plan.widths for name in _rows(plan)), "truth"]
     teachers = [f"{TEACHER}_of_{slug(m.name)}_ngf{w}" for w in plan.widths[:1] for m in plan.methods]
-    if not (folder / TEACHER).is_dir():  # one row for teachers is enough
-        keys[1:2] = [key for key in teachers if (folder / key).is_dir()][:1]
+    there = [key for key in teachers if (folder / key).is_dir()]
+    if plan.to_teacher:  # what each student is compared with
+        keys[2:2] = there
+    elif not (folder / TEACHER).is_dir():  # one row for teachers is enough
+        keys[1:2] = there[:1]
     return {key: sorted((folder / key).glob("*.*g")) for key in keys if (folder / key).is_dir()}
 
 

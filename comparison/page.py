@@ -97,7 +97,7 @@ def quality_plots(results: Results, places: Mapping[str, int]) -> str:
                     points.append(svg.Point(name, x, found.mean, found.deviation or 0.0, told))
             if points:
                 names |= {point.name for point in points}
-                title = f"{part.metric} ({part.direction}) against {words}"
+                title = f"{part.what} ({part.direction}) against {words}"
                 figures.append(
                     f"<figure>{svg.scatter(points, places, words, part.metric, title)}{caption(title)}</figure>"
                 )

@@ -96,6 +96,9 @@ class Plan:
     teacher: Teacher = Teacher()
     flags: tuple[str, ...] = ()  # of every training, teachers included
     evaluate: tuple[tuple[str, ...], ...] = ((),)  # one call of evaluate.py each
+    to_teacher: tuple[
+        str, ...
+    ] = ()  # flags of evaluate.py on a student's and its teacher's test pictures; none: not done
     last_epochs: int = 1  # how many of the last saved epochs are evaluated; 5 gives the mean of the last five
     pictures: int = 6  # test images in the grid
     same_seconds: bool = True
@@ -142,8 +145,16 @@ def make_plan(content: Mapping[str, Any], name: str) -> Plan:
     needy = [method.name for method in methods if method.needs_teacher]
     if needy and teacher is None:
         raise UserError(f"{_and(needy)} learn{'s' * (len(needy) == 1)} from a pre-trained teacher: add [teacher]")
+    to_teacher = tuple(_words(content.get("to_teacher", ""), "to_teacher"))
+    if to_teacher and plain["base"] != "cycle_gan":
+        raise UserError("to_teacher compares unpaired translations; paired data has truths: put lpips into metrics")
+    if to_teacher and teacher and teacher.path:
+        raise UserError(
+            "to_teacher needs the teacher's test pictures, and [teacher] has a path; give it a budget instead"
+        )
     return Plan(
         **plain,
+        to_teacher=to_teacher,
         budget=_budget(_typed(content, "budget", dict), "[budget]"),
         methods=methods,
         widths=tuple(_numbers(content, "widths", least=1)),

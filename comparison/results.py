@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from comparison.plan import ALONE, SAME_SECONDS, TEACHER, Plan
 from comparison.statistics import Estimate, estimate, paired_difference, ranks, smallest_difference
+from util.metrics.record import REALS_ARE
 
 HIGHER_IS_BETTER = (
     "psnr",
@@ -45,6 +46,12 @@ class Section:
     direction: str
     protocol: str
     values: dict[str, dict[Key, dict[int, float]]] = field(default_factory=dict)  # choice -> row -> seed -> value
+
+    @property
+    def what(self) -> str:
+        """Return the metric, and what it compares with where that is said."""
+        _, _, reals = self.protocol.partition(REALS_ARE)
+        return f"{self.metric} to {reals}" if reals else self.metric
 
     @property
     def higher_is_better(self) -> bool:
@@ -150,7 +157,7 @@ def _sections(lines: Sequence[Line], epochs: dict[str, int]) -> list[Section]:
     for line in lines:
         if line["metric"] in COSTS or line["split"] == "held_out" or line["network"] == "G_teacher":
             continue
-        mixed = f", split {line['split']}" if line["split"] not in ("test", None) else ""
+        mixed = f", split {line['split']}" if line["split"] not in ("test", "folder", None) else ""
         name = (line["metric"], line["direction"] or "AtoB", f"{line['protocol'] or ''}{mixed}")
         section = sections.setdefault(name, Section(*name))
         key, seed = key_of(line), line["run_seed"]

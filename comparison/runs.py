@@ -19,6 +19,7 @@ MASKED = "masked"  # compare.py's own metric, from the pictures of a toy set
 COSTS = ("complexity", "latency")
 SAVED_EVERY = "5"  # train.py's --save_epoch_freq when it is not typed
 EVERY = 1_000_000  # test.py takes as many images as there are
+FAKE = "_fake.png"  # how test.py's translations end, when a model of one network makes them
 SUFFIXES = {"cycle_gan": "_A", "pix2pix": ""}  # of the first direction's networks, by base
 
 
@@ -77,10 +78,7 @@ def _student(plan: Plan, method: Method, width: int, seed: int) -> Run:
     flags: tuple[str, ...] = ("--base", plan.base, *plan.flags, *method.flags)
     teacher = ""
     if method.needs_teacher:
-        of = _teacher_seeds(plan)
-        teacher = plan.teacher.path or _experiment(
-            plan, TEACHER, plan.teacher.width, seed if seed in of else plan.seeds[0]
-        )
+        teacher = plan.teacher.path or _teacher_of(plan, seed)
         flags = (*flags, "--teacher", teacher)
     elif "--teacher_ngf" not in flags:
         flags = (*flags, "--teacher_ngf", str(plan.teacher.width))
@@ -88,6 +86,11 @@ def _student(plan: Plan, method: Method, width: int, seed: int) -> Run:
         method.name, width, seed, _experiment(plan, method.name, width, seed), "students", method.model, flags,
         plan.budget, teacher, method.trains_teacher,
     )  # fmt: skip
+
+
+def _teacher_of(plan: Plan, seed: int) -> str:
+    """Return the experiment that teaches the students of a seed."""
+    return _experiment(plan, TEACHER, plan.teacher.width, seed if seed in _teacher_seeds(plan) else plan.seeds[0])
 
 
 def _experiment(plan: Plan, row: str, width: int, seed: int) -> str:
@@ -134,9 +137,10 @@ def evaluate_words(plan: Plan, run: Run, epochs: int) -> list[list[str]]:
 
 def picture_words(plan: Plan, run: Run) -> list[list[str]]:
     """Return the calls of test.py that make a run's test pictures, and those of a teacher trained beside it."""
-    if not plan.pictures and "masked" not in plan.metrics:
+    scored = MASKED in plan.metrics or bool(plan.to_teacher)
+    if not plan.pictures and not scored:
         return []
-    number = ["--num_test", str(EVERY if MASKED in plan.metrics else plan.pictures)]
+    number = ["--num_test", str(EVERY if scored else plan.pictures)]
     crop = [word for name in ("--crop_size", "--preprocess") for word in _flag(run.flags, name)]
     words = ["test.py", "--name", run.experiment, *_place(plan), *crop, *number]
     if plan.base == "pix2pix":
@@ -144,10 +148,31 @@ def picture_words(plan: Plan, run: Run) -> list[list[str]]:
         return [[*words, "--model", plan.base, *places]]
     words += ["--model", "test", "--dataroot", str(source_folder(plan))]
     calls = [[*words, "--results_dir", str(results_dir(plan))]]
-    if run.trains_teacher and run.seed == plan.seeds[0] and not _teacher_seeds(plan):  # nothing else shows a teacher
+    nothing_else = run.seed == plan.seeds[0] and not _teacher_seeds(plan)  # shows a teacher
+    if run.trains_teacher and (nothing_else or plan.to_teacher):
         suffix = f"_teacher{SUFFIXES[plan.base]}"
         calls.append([*words, "--model_suffix", suffix, "--results_dir", str(results_dir(plan, teacher=True))])
     return calls
+
+
+def to_teacher_words(plan: Plan, run: Run) -> list[list[str]]:
+    """Return the call of evaluate.py that compares a run's test pictures with its teacher's of the same inputs.
+
+    A student alone is compared with the pre-trained teacher: that is how near a student comes who never saw it.
+    """
+    if not plan.to_teacher or run.row == TEACHER:
+        return []
+    own, *of_online_teacher = [pictures_of(plan, words) for words in picture_words(plan, run)]
+    if of_online_teacher:
+        reference, words = of_online_teacher[0], "the translations of its own online teacher"
+    elif _teacher_seeds(plan):
+        reference = results_dir(plan) / _teacher_of(plan, run.seed) / "test_latest" / "images"
+        words = "the pre-trained teacher's translations"
+    else:
+        return []
+    folders = ["--fakes", str(own), "--reals", str(reference), "--reals_are", words]
+    endings = ["--fakes_ending", FAKE, "--reals_ending", FAKE]
+    return [["evaluate.py", "--name", run.experiment, *_place(plan), *folders, *endings, *plan.to_teacher]]
 
 
 def results_dir(plan: Plan, teacher: bool = False) -> Path:

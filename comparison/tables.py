@@ -15,6 +15,12 @@ from comparison.statistics import Estimate
 from scripts.paper_table import read_rows
 from util.metrics.complexity import CONVENTIONS
 
+# What a run measures of itself, by its facts' names.
+MEASURED = {
+    "steps_per_second": "steps/s",
+    "memory_process": "peak memory, MiB",
+    "memory_gpu": "peak memory on the GPU, MiB",
+}
 ARROWS = {True: "higher is better", False: "lower is better"}
 
 
@@ -56,7 +62,7 @@ def score_table(results: Results, section: Section) -> Table:
     head = ["", *section.choices]
     if with_difference:
         head += ["last − student alone [95 %]", "verdict", "rank"]
-    title = f"{section.metric}, {section.direction} ({ARROWS[section.higher_is_better]})"
+    title = f"{section.what}, {section.direction} ({ARROWS[section.higher_is_better]})"
     return Table(title, (*head, "seeds"), tuple(rows), tuple(_score_notes(results, section)))
 
 
@@ -88,7 +94,10 @@ def cost_table(results: Results) -> Table:
     unit, scale = macs_unit(results)
     conventions = [name.removeprefix("macs_").replace("_", " ") for name in macs]
     head = ["", "parameters", *(f"{unit} MACs ({convention})" for convention in conventions), "latency ms"]
-    head += ["student steps", "teacher steps", "seconds", "teacher's seconds before", "seeds"]
+    head += ["student steps", "teacher steps", "seconds", "teacher's seconds before"]
+    everyone = [run for key in results.keys for run in results.runs[key]]
+    speeds = {name: words for name, words in MEASURED.items() if any(run.get(name) for run in everyone)}
+    head += [*speeds.values(), "seeds"]
     rows = []
     for key in results.keys:
         costs, runs = results.costs.get(key, {}), results.runs[key]
@@ -102,10 +111,20 @@ def cost_table(results: Results) -> Table:
         for name in ("seconds", "teacher_seconds"):
             values = [run[name] for run in runs if run[name] is not None]
             cells.append(f"{statistics.fmean(values):,.0f}" if values else "")
+        for name in speeds:
+            measured = [run[name] for run in runs if run.get(name)]
+            one = 1.0 if name == "steps_per_second" else 2.0**20
+            cells.append(number(statistics.fmean(measured) / one) if measured else "")
         rows.append((*cells, str(len(runs))))
     notes = [
         "Steps are updates. An online teacher is trained within the row's own seconds; a pre-trained one before it."
     ]
+    if speeds:
+        online = " and ".join(method.name for method in results.plan.methods if method.trains_teacher)
+        both = f"; one of {online} trains a teacher, too, so its rate is no rival of the others'" if online else ""
+        notes.append(
+            f"Steps/s: the median of up to the last 1,000 steps, the first ones after each start left out{both}."
+        )
     if SAME_SECONDS in {key.row for key in results.keys}:
         notes.append(f"“{SAME_SECONDS}” had as long as the slowest method of its width and seed, teacher included.")
     return Table("Costs", tuple(head), tuple(rows), (*notes, *results.notes))

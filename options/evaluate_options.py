@@ -34,6 +34,7 @@ class EvaluateOptions(BaseOptions):
         add("--metrics", default="fid,kid", help=f"comma-separated: {metrics}")
         add("--fakes", default=None, help="judge this folder of images instead of a run")
         add("--reals", default=None, help="with --fakes: the folder of real images, or of the truths")
+        add("--reals_are", default=None, help="what --reals shows, in words: the lines' protocol then says so")
         add("--fakes_ending", default="", help="take only the fakes whose name ends so, e.g. _fake.png")
         add("--reals_ending", default="", help="the same for the reals")
         pair = "how fakes and truths of two folders belong together: by name (without the endings) or by order"
@@ -112,6 +113,8 @@ class EvaluateOptions(BaseOptions):
             plugin_manager().get("metrics", name, role="metric")
         if opt.reals and not opt.fakes:
             raise UserError("--reals belongs to --fakes, the folder of generated images; a run has reals of its own")
+        if opt.reals_are and not opt.reals:
+            raise UserError("--reals_are says in words what --reals shows; type --fakes and --reals, too")
         if opt.size is not None and not opt.fakes:
             raise UserError(
                 "--size is about two folders; a run's images have the size it was trained with (--crop_size)"

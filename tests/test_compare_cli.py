@@ -68,7 +68,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """Run the programs in this process, which saves their start, and note each call."""
     made: list[list[str]] = []
 
-    def execute(words: list[str], environment: Mapping[str, str], log: IO[str]) -> int:
+    def execute(words: list[str], environment: Mapping[str, str], log: IO[str], stop_at: float) -> int:
         made.append(words)
         monkeypatch.setattr(sys, "argv", words)
         PROGRAMS[words[0]](words[1:])
@@ -126,7 +126,7 @@ def test_a_study_from_nothing_to_its_report(plan: Path, calls: list[list[str]], 
     for file in (tmp_path / "checkpoints/small_crd_ngf2_seed0").glob("2_net_*"):
         file.unlink()
     compare.main([str(plan), "--report", "--out", str(out)])
-    assert "the study is unfinished, 1 of 5 runs have no results yet: small_crd" in capsys.readouterr().out
+    assert "the study is unfinished, 1 of 5 runs are not done yet: small_crd" in capsys.readouterr().out
     assert "This study is unfinished. Without results: crd, ngf 2, seed 0." in (out / "README.md").read_text()
 
 
@@ -209,7 +209,7 @@ def test_options_are_compared_as_numbers() -> None:
 def test_a_failed_run_stops_the_study_with_a_sentence(plan: Path, monkeypatch, capsys) -> None:
     begun: list[str] = []
 
-    def execute(words: list[str], environment: Mapping[str, str], log: IO[str]) -> int:
+    def execute(words: list[str], environment: Mapping[str, str], log: IO[str], stop_at: float) -> int:
         begun.append(words[0])
         log.write("error: the disk is full\n")
         log.flush()

@@ -244,6 +244,7 @@ def test_statistics_are_of_one_domain(here: Path, judge: Evaluate, refused: Eval
         ("--name h2z --metrics miou", "none is registered"),
         ("--name h2z --metrics l1 --reals unpaired/testB", "--reals belongs to --fakes"),
         ("--name h2z --size 64", "--size is about two folders"),
+        ("--fakes unpaired/testA --reals_are truths --metrics l1", "type --fakes and --reals, too"),
         ("--fakes nowhere --reals unpaired/testB", "--fakes nowhere is no folder"),
         (
             "--fakes unpaired/testA --fakes_ending _fake.png",

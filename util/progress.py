@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import sys
 import time
 
@@ -10,6 +9,7 @@ import torch
 from tqdm import tqdm
 
 from util import distributed
+from util.run import Pace, peak_of_process
 
 ESTIMATE_AFTER = 20
 
@@ -17,13 +17,14 @@ ESTIMATE_AFTER = 20
 class Progress:
     """Count steps on a bar that works on a terminal and in a log file; speak up once after 20 steps."""
 
-    def __init__(self, total_steps: int, steps_per_epoch: float, done: int = 0) -> None:
+    def __init__(self, total_steps: int, steps_per_epoch: float, done: int = 0, pace: Pace | None = None) -> None:
         terminal = sys.stderr.isatty()
         self.bar = tqdm(
             total=total_steps, initial=done, unit="step", dynamic_ncols=True, smoothing=0.1,
             mininterval=0.5 if terminal else 15.0, disable=not distributed.is_first(),
         )  # fmt: skip
         self.left = total_steps - done
+        self.pace = pace or Pace()
         self.steps_per_epoch = steps_per_epoch
         self.steps = 0
         self.began = 0.0
@@ -31,6 +32,7 @@ class Progress:
     def step(self) -> None:
         """Count one step."""
         self.bar.update()
+        self.pace.step()
         self.steps += 1
         if self.steps == 1:
             self.began = time.monotonic()  # the first step also pays for warm-up: the estimate starts after it
@@ -57,10 +59,7 @@ class Progress:
 
 def peak_memory() -> str:
     """Return the process's peak memory, and the GPU's where one is used."""
-    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    if sys.platform == "darwin":
-        kilobytes //= 1024  # macOS counts bytes
-    text = f"{kilobytes / 2**20:.1f} GiB"
+    text = f"{peak_of_process() / 2**30:.1f} GiB"
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         text += f" ({torch.cuda.max_memory_allocated() / 2**30:.1f} GiB on the GPU)"
     return text

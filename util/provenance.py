@@ -29,6 +29,12 @@ def commit() -> str:
         return "unknown"
 
 
+def machine() -> str:
+    """Name the processor's kind, the threads, and the GPU if one is used."""
+    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_initialized() else ""
+    return f"{platform.machine()}, {torch.get_num_threads()} threads{gpu}"
+
+
 def provenance() -> dict[str, Any]:
     """Return what every line of results says about its origin."""
     return {
@@ -37,7 +43,7 @@ def provenance() -> dict[str, Any]:
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "torch": torch.__version__,
         "python": platform.python_version(),
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+        "machine": machine(),
     }
 
 

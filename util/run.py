@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import resource
+import statistics
+import sys
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
+
+import torch
+
+WARM_UP = 20  # steps after each start that are not timed: they compile, choose algorithms and fill caches
+TIMED = 1000  # steps whose durations are kept
 
 
 @dataclass
@@ -87,3 +96,51 @@ class Stopwatch:
     def stop(self) -> None:
         """Note that the step is done."""
         self.step = time.monotonic() - self.began
+
+
+class Pace:
+    """Know how long a step takes, from the end of one to the end of the next, and the most memory that a run has taken.
+
+    A step on a GPU goes on when the call that began it is over, so only the distance between ends tells its duration.
+    """
+
+    def __init__(self) -> None:
+        self.durations: deque[float] = deque(maxlen=TIMED)
+        self.memory: dict[str, int] = {}
+        self.steps = 0
+        self.ended: float | None = None
+
+    def step(self) -> None:
+        """Note that a step has ended."""
+        now = time.monotonic()
+        self.steps += 1
+        if self.ended is not None and self.steps > WARM_UP:
+            self.durations.append(now - self.ended)
+        self.ended = now
+
+    def pause(self) -> None:
+        """Leave out what happens until the next step ends: a save, an evaluation, the beginning of a pass."""
+        self.ended = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the median duration in seconds (None: not known), the durations, and the peaks in bytes."""
+        self._look()
+        median = statistics.median(self.durations) if self.durations else None
+        return {"median": median, "durations": list(self.durations), "memory": dict(self.memory)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on measuring."""
+        self.durations = deque(state["durations"], maxlen=TIMED)
+        self.memory = dict(state["memory"])
+
+    def _look(self) -> None:
+        found = {"process": peak_of_process()}
+        if torch.cuda.is_available() and torch.cuda.is_initialized():
+            found["gpu"] = torch.cuda.max_memory_allocated()
+        self.memory |= {name: max(peak, self.memory.get(name, 0)) for name, peak in found.items()}
+
+
+def peak_of_process() -> int:
+    """Return the most memory that this process has held, in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak  # Linux counts kilobytes

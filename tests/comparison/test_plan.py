@@ -44,6 +44,7 @@ def test_a_plan_becomes_a_study(plan_file: Callable[..., Path]) -> None:
         ("budget = {epochs = 6}", 'budget = {epochs = 6}\npath = "x"', "leave budget, flags and per_seed out"),
         ("[teacher]\nwidth = 16\nbudget = {epochs = 6}", "", "reko learns from a pre-trained teacher: add [teacher]"),
         ('"cycle_gan"', '"cyclegan"', "base = 'cyclegan'"),
+        ('"cycle_gan"', '"pix2pix"\nto_teacher = "--metrics lpips"', "paired data has truths: put lpips into metrics"),
         ('name = "tiny"', 'name = "a/b"', "starts the names of folders"),
         ("widths = [4]", "widths = [4", "is no TOML"),
         ("widths = [4]", "widths = 4", "has to be a list"),
@@ -59,6 +60,13 @@ def test_what_is_wrong_is_a_sentence(
     with pytest.raises(UserError) as error:
         read_plan(path)
     assert sentence in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_teacher_that_is_only_a_path_has_no_test_pictures(plan_file: Callable[..., Path]) -> None:
+    path = plan_file(**{"budget = {epochs = 6}": 'path = "teachers/h2z"'})
+    path.write_text(f'to_teacher = "--metrics lpips"\n{path.read_text()}')
+    with pytest.raises(UserError, match=r"needs the teacher's test pictures, and \[teacher\] has a path"):
+        read_plan(path)
 
 
 def test_a_plan_that_is_not_there(tmp_path: Path) -> None:

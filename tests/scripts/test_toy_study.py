@@ -34,6 +34,12 @@ def test_the_page_has_a_row_per_method() -> None:
     assert "| student alone | 0.450 ± 0.071 | 0.100 ± 0.000 | 4 | 0 | 10 | 0 | 2 |" in page
     assert "| crd | 0.300 | 0.100 | 4 | 0 | 10 | 0 | 1 |" in page
     assert "can't be told from chance" in page
+    assert "Unfinished: 1 of 3 seeds" in page  # crd has one only
+
+
+def test_a_finished_study_does_not_call_itself_unfinished() -> None:
+    page = toy_study.report([line(row, seed, 0.4 + seed / 10) for row in ("student alone", "crd") for seed in range(3)])
+    assert "Unfinished" not in page
 
 
 def test_a_row_is_run_once_and_its_line_says_how(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

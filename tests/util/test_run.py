@@ -7,7 +7,8 @@ import json
 
 import pytest
 
-from util.run import Place, Stopwatch
+from util import run
+from util.run import WARM_UP, Pace, Place, Stopwatch
 
 
 def place_at(state: dict[str, float]) -> Place:
@@ -105,3 +106,31 @@ def test_the_stopwatch_tells_waiting_from_working(monkeypatch: pytest.MonkeyPatc
         now[0] += 100.0  # saving and printing belong to neither
         seen.append((batch, clock.data, clock.step))
     assert seen == [(3.0, 3.0, 0.25), (5.0, 5.0, 0.25)]
+
+
+def test_a_pace_is_from_end_to_end_without_first_steps_and_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(run.time, "monotonic", lambda: now[0])
+
+    def steps(pace: Pace, *durations: float) -> None:
+        for duration in durations:
+            now[0] += duration
+            pace.step()
+
+    pace = Pace()
+    assert pace.state_dict()["median"] is None
+    steps(pace, *[9.0] * WARM_UP)  # compiling
+    steps(pace, 1.0, 2.0, 4.0)
+    pace.pause()  # a save, say
+    steps(pace, 50.0, 2.0)
+    assert pace.state_dict()["durations"] == [1.0, 2.0, 4.0, 2.0] and pace.state_dict()["median"] == 2.0
+
+    state = json.loads(json.dumps(pace.state_dict()))
+    assert state["memory"]["process"] > 2**20
+    later = Pace()
+    later.load_state_dict(state | {"memory": {"process": 1, "gpu": 7}})
+    steps(later, *[9.0] * WARM_UP, 8.0, 8.0, 8.0)  # a new process has first steps of its own
+    assert later.state_dict()["durations"] == [1.0, 2.0, 4.0, 2.0, 8.0, 8.0, 8.0]
+    assert later.state_dict()["memory"]["gpu"] == 7 and later.state_dict()["memory"]["process"] > 2**20
+    steps(later, *[3.0] * run.TIMED)
+    assert later.state_dict()["durations"] == [3.0] * run.TIMED

@@ -7,6 +7,7 @@ from typing import Any
 from util.errors import nearest
 from util.provenance import provenance
 
+REALS_ARE = ", reals are "  # how a protocol goes on that says what the folder of reals shows
 FACTS = (
     "spread",  # float: of KID over its subsets, the 95th percentile of a latency, …; None when there is none
     "count_fakes",
