@@ -51,6 +51,7 @@ TINY = {
 }  # fmt: skip
 TEACHER = ("gpu_ids", "seed", "netG", "ndf", "crop_size")
 IN_WRITING = 0.4  # the share of kills that wait for a file to be half written
+CLOCKS = ("visualizer", "pace")  # parts of a state that tell seconds, memory, and lengths of logs
 LONGEST_LIFE = 300.0  # seconds; a life that takes longer hangs
 
 
@@ -248,7 +249,8 @@ def differing(one: Path, other: Path) -> list[str]:
         if name == STATE_FILE:
             for content in contents:
                 content["progress"]["place"].pop("seconds")  # a clock's
-                content["progress"].pop("visualizer")  # lengths of logs, in which clocks speak
+                for part in CLOCKS:
+                    content["progress"].pop(part, None)
             contents = [{"model": content["model"], **content["progress"]} for content in contents]
         a, b = (dict(leaves(content)) for content in contents)
         found += [f"{name}{key}" for key in sorted(a.keys() | b.keys()) if not same(a.get(key), b.get(key))]

@@ -49,7 +49,12 @@ def test_every_model_that_trains_is_a_case() -> None:
 
 def state(step: int = 4) -> dict[str, Any]:
     place = {"steps": step, "seconds": random.random()}
-    progress = {"place": place, "random": {"torch": torch.arange(3)}, "visualizer": random.random()}
+    progress = {
+        "place": place,
+        "random": {"torch": torch.arange(3)},
+        "visualizer": random.random(),
+        "pace": random.random(),
+    }
     return {"format": 1, "model": {"optimizers": [{"exp_avg": torch.ones(2)}], "lr": 0.1}, "progress": progress}
 
 
