@@ -4,7 +4,7 @@ VENV := .venv/bin
 # Two OpenMP pools that spin on the same cores slow each other tenfold.
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: demo test lint format setup docs
+.PHONY: demo test lint format setup docs fuzz
 
 setup:
 	@PYTHON=$(PYTHON) bash scripts/setup_env.sh
@@ -25,6 +25,10 @@ format: setup
 	@$(VENV)/ruff check --fix .
 	@$(VENV)/ruff format .
 
+fuzz: setup
+	@$(VENV)/python -m scripts.fuzz --seconds 60
+
 docs: setup
 	@$(VENV)/python -m scripts.flag_table
 	@$(VENV)/python -m scripts.paper_rows
+	@$(VENV)/python -m scripts.reliability_page

@@ -10,6 +10,7 @@ from data.checks import NAMED, Header
 from data.companions import Companions, source_side
 from data.transforms import size_of
 from util.errors import UserError
+from util.text import printable
 
 
 class AlignedDataset(BaseDataset):
@@ -34,7 +35,7 @@ class AlignedDataset(BaseDataset):
         any_shape = getattr(self.opt, "any_pair_shape", False)
         single = [header for header in headers if not is_pair(header.size, any_shape)]
         if single:
-            names = "\n".join(f"  {h.path}: {h.size[0]}x{h.size[1]}" for h in single[:NAMED])
+            names = "\n".join(f"  {printable(h.path)}: {h.size[0]}x{h.size[1]}" for h in single[:NAMED])
             raise UserError(
                 "--dataset_mode aligned expects each file to hold A and B side by side, twice as wide as high; "
                 f"{len(single)} of {len(headers)} files are not:\n{names}\n"

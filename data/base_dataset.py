@@ -15,7 +15,7 @@ from data.holdout import options_for_part, part
 from data.image_folder import limit, make_dataset
 from data.images import Budget, Images
 from data.layout import nothing_found
-from data.transforms import Transform, check_sizes, get_params, get_transform, output_size
+from data.transforms import Transform, check_sizes, get_params, get_transform, output_size, scaled_size
 from util.errors import UserError
 
 __all__ = ["BaseDataset", "Transform", "get_params", "get_transform"]
@@ -60,7 +60,7 @@ class BaseDataset(Dataset[dict[str, Any]], ABC):
                 raise nothing_found(self.opt, directory)
         except PermissionError as error:
             raise UserError(f"{error.filename} may not be read; check --dataroot and its permissions") from error
-        headers, unusable = check_files(files)
+        headers, unusable = check_files(files, lambda size: scaled_size(self.opt, (size[0] // panels, size[1])))
         by_path = {header.path: header for header in headers}
         paths = limit(part(list(by_path), self.opt), self.opt.max_dataset_size)
         self.folders.append(

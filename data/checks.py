@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +10,15 @@ from typing import BinaryIO
 
 from PIL import Image
 
-from data.image_folder import ORIENTATION, is_regular, reason, to_rgb
+from data.image_folder import FORMATS, ORIENTATION, is_regular, most_pixels, reason, to_rgb
 from util.errors import UserError
+from util.text import printable
 
 READERS = 8  # threads: opening a file is mostly waiting for a disk
 NAMED = 5  # how many files an error names
 TAILS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "I;16N")
+Size = tuple[int, int]  # (width, height)
 ALPHA_MODES = ("LA", "PA", "RGBA", "La", "RGBa")
 
 
@@ -54,7 +56,7 @@ def read_header(path: str) -> Header | Unusable:
             return Unusable(path, "it is not a regular file")
         if Path(path).stat().st_size == 0:
             return Unusable(path, "it is empty")
-        with Path(path).open("rb") as file, Image.open(file) as image:
+        with Path(path).open("rb") as file, Image.open(file, formats=FORMATS) as image:
             width, height = image.size
             # For a PNG without this entry, Pillow's getexif() would decode the whole image.
             if (image.format != "PNG" or "exif" in image.info) and image.getexif().get(ORIENTATION, 1) >= 5:
@@ -81,11 +83,25 @@ def _ends_well(file: BinaryIO, image_format: str) -> bool:
         file.seek(position)
 
 
-def check_files(paths: Sequence[str]) -> tuple[list[Header], list[Unusable]]:
-    """Read all headers, in order; refuse when more than max(1, 1 %) of the files, or all of them, are unusable."""
+def refuse_huge(header: Header, resized: Callable[[Size], Size]) -> Header | Unusable:
+    """Find an image unusable that `--preprocess` would blow up: one pixel wide, it may be scaled to a tower."""
+    width, height = resized(header.size)
+    if width * height > most_pixels():
+        return Unusable(header.path, f"--preprocess makes it {width}x{height}, more pixels than is safe")
+    return header
+
+
+def check_files(
+    paths: Sequence[str], resized: Callable[[Size], Size] = lambda size: size
+) -> tuple[list[Header], list[Unusable]]:
+    """Read all headers, in order; refuse when more than max(1, 1 %) of the files, or all of them, are unusable.
+
+    `resized` tells the size that an image will be given.
+    """
     Image.preinit()  # before the threads, which would each start to load Pillow's formats
     with ThreadPoolExecutor(READERS) as pool:
-        results = list(pool.map(read_header, paths, chunksize=64))
+        found = pool.map(read_header, paths, chunksize=64)
+        results = [refuse_huge(result, resized) if isinstance(result, Header) else result for result in found]
     headers = [result for result in results if isinstance(result, Header)]
     unusable = [result for result in results if isinstance(result, Unusable)]
     if len(unusable) > max(1, 0.01 * len(paths)) or (unusable and not headers):
@@ -98,7 +114,7 @@ def check_files(paths: Sequence[str]) -> tuple[list[Header], list[Unusable]]:
 
 def listing(unusable: Sequence[Unusable]) -> str:
     """Name unusable files with their reasons, one a line, the first few of them."""
-    lines = [f"  {bad.path}: {bad.reason}" for bad in unusable[:NAMED]]
+    lines = [f"  {printable(bad.path)}: {printable(bad.reason)}" for bad in unusable[:NAMED]]
     if len(unusable) > NAMED:
         lines.append(f"  … and {len(unusable) - NAMED} more")
     return "\n".join(lines)

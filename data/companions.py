@@ -14,6 +14,7 @@ from data.image_folder import make_dataset
 from data.images import Budget, Images
 from data.transforms import BICUBIC, get_transform
 from util.errors import UserError
+from util.text import printable
 
 KINDS = {"masks": "mask", "teacher_images": "teacher"}  # the option that names the folder, and what an item calls it
 
@@ -79,7 +80,8 @@ def match(asked: str, folder: Path, images: Folder, panels: int) -> dict[str, st
     _refuse_missing(asked, folder, found, images.directory)
     for path, files in found.items():
         if len(files) > 1:
-            raise UserError(f"{asked}: {' and '.join(files)} both belong to {path} by their name; leave one of them")
+            both = printable(" and ".join(files))
+            raise UserError(f"{asked}: {both} both belong to {printable(path)} by their name; leave one of them")
     companions = {path: files[0] for path, files in found.items()}
     headers, unusable = check_files(sorted(set(companions.values())))
     if unusable:
@@ -88,10 +90,11 @@ def match(asked: str, folder: Path, images: Folder, panels: int) -> dict[str, st
     wanted = {header.path: (header.size[0] // panels, header.size[1]) for header in images.headers}
     other = [path for path, file in companions.items() if sizes[file] != wanted[path]]
     if other:
-        file, size = companions[other[0]], wanted[other[0]]
+        size, sized = wanted[other[0]], sizes[companions[other[0]]]
+        image, file = printable(other[0]), printable(companions[other[0]])
         raise UserError(
             f"{asked}: {len(other)} of {len(companions)} files have another size than their image, such as {file}: "
-            f"{_size(sizes[file])}, and {other[0]} is {_size(size)}; scale them to their images, so that both can be "
+            f"{_size(sized)}, and {image} is {_size(size)}; scale them to their images, so that both can be "
             "cropped alike"
         )
     return companions
@@ -100,7 +103,7 @@ def match(asked: str, folder: Path, images: Folder, panels: int) -> dict[str, st
 def _refuse_missing(asked: str, folder: Path, found: dict[str, list[str]], directory: str) -> None:
     missing = [path for path, files in found.items() if not files]
     if missing:
-        names = [Path(path).relative_to(directory).as_posix() for path in missing[:NAMED]]
+        names = [printable(Path(path).relative_to(directory).as_posix()) for path in missing[:NAMED]]
         raise UserError(
             f"{asked}: {folder} has no file for {len(missing)} of {len(found)} images of {directory} "
             f"({', '.join(names)}{', …' if len(missing) > NAMED else ''}); a file is found by its image's name, "

@@ -5,20 +5,38 @@ from __future__ import annotations
 import math
 import os
 import stat
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import (  # the formats are named here, so that no thread has to look for them
+    BmpImagePlugin,  # noqa: F401
+    GifImagePlugin,  # noqa: F401
+    Image,
+    ImageOps,
+    JpegImagePlugin,  # noqa: F401
+    PngImagePlugin,  # noqa: F401
+    PpmImagePlugin,  # noqa: F401
+    TiffImagePlugin,  # noqa: F401
+    UnidentifiedImageError,
+    WebPImagePlugin,  # noqa: F401
+)
 
 from util.errors import UserError
+from util.text import printable
 
 IMG_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".tif", ".tiff", ".webp")
+# What such files may hold. Pillow would also hand an EPS that is called .jpg to Ghostscript, which runs it.
+FORMATS = ("BMP", "DIB", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 ORIENTATION = 0x0112  # the EXIF tag
 SIXTEEN_BIT_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 
 Item = TypeVar("Item")
+
+# Pillow warns of images half as large as those it refuses, and of every flaw in a TIFF that it can do without.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def is_image_file(filename: str | os.PathLike[str]) -> bool:
@@ -58,11 +76,12 @@ def open_image(path: str | os.PathLike[str]) -> Image.Image:
     Alpha is dropped and palettes are looked up, as upstream does; 16-bit greys keep their upper bits.
     """
     try:
-        with Image.open(path) as image:
-            image.load()
+        with Image.open(path, formats=FORMATS) as image:
+            image.load()  # of an animation the first picture
             return to_rgb(upright(image))
     except Exception as error:  # Pillow's decoders let out OSError, SyntaxError, ValueError, struct.error and more
-        raise UserError(f"{path} can't be used as an image: {reason(error)}; mend it or take it out") from error
+        name = printable(path)
+        raise UserError(f"{name} can't be used as an image: {reason(error)}; mend it or take it out") from error
 
 
 def upright(image: Image.Image) -> Image.Image:
@@ -83,17 +102,24 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
+def most_pixels() -> int:
+    """Return how many pixels an image may have, read or resized: as many as Pillow decodes without refusing."""
+    return 2 * (Image.MAX_IMAGE_PIXELS or 2**62)
+
+
 def reason(error: BaseException) -> str:
     """Say in a few words why a file could not be opened."""
     if isinstance(error, UnidentifiedImageError):
         return "it is not an image of a known format"
     if isinstance(error, Image.DecompressionBombError):
-        return f"it has more pixels than is safe to decode ({2 * (Image.MAX_IMAGE_PIXELS or 0):,})"
+        return f"it has more pixels than is safe to decode ({most_pixels():,})"
     if isinstance(error, PermissionError):
         return "it may not be read (permissions)"
     if isinstance(error, FileNotFoundError):
         return "it does not exist, or is a link that leads nowhere"
-    return str(error) or type(error).__name__
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror  # without the path, which is said anyway
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def is_regular(path: str | os.PathLike[str]) -> bool:
@@ -103,5 +129,5 @@ def is_regular(path: str | os.PathLike[str]) -> bool:
 
 def _refuse(error: OSError) -> None:
     raise UserError(
-        f"the folder {error.filename} can't be read: {error.strerror}; check --dataroot and its permissions"
+        f"the folder {printable(str(error.filename))} can't be read: {error.strerror}; check --dataroot and its permissions"
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from data.image_folder import IMG_EXTENSIONS, is_image_file, make_dataset
 from util.errors import UserError
+from util.text import printable
 
 PHASES = ("train", "val", "test")
 FOLDERS = {"unaligned": ("{}A", "{}B"), "aligned": ("{}",)}
@@ -96,15 +97,15 @@ def _nearby(root: Path) -> str:
 def _contents(directory: Path) -> str:
     """Say what a folder holds, sub-folders with their numbers of images."""
     folders = sorted(path for path in directory.iterdir() if path.is_dir() and not path.name.startswith("."))
-    found = [f"{path.name} ({len(make_dataset(path))} images)" for path in folders[:SHOWN]]
+    found = [f"{printable(path.name)} ({len(make_dataset(path))} images)" for path in folders[:SHOWN]]
     if len(folders) > SHOWN:
         found.append(f"{len(folders) - SHOWN} more folders")
     files = sorted(path.name for path in directory.iterdir() if path.is_file())
     images = [name for name in files if is_image_file(name)]
     if images:
-        found.append(f"{len(images)} images, such as {images[0]}")
+        found.append(f"{len(images)} images, such as {printable(images[0])}")
     elif files and not folders:
-        found.append(f"only other files ({len(files)}), such as {files[0]}")
+        found.append(f"only other files ({len(files)}), such as {printable(files[0])}")
     return ", ".join(found) or "nothing"
 
 

@@ -14,6 +14,7 @@ from data.checks import Folder, listing
 from data.image_folder import make_dataset
 from data.layout import PHASES
 from data.transforms import output_size
+from util.text import printable
 
 HEAD = 64 * 1024  # bytes hashed before a whole file is
 
@@ -35,7 +36,9 @@ def summarise(dataset: Any) -> str:
 def describe(folder: Folder, opt: Namespace, pairs: bool = False) -> list[str]:
     """Describe one folder, in a line of counts and a line per peculiarity."""
     sizes = Counter(header.size for header in folder.headers)
-    lines = [f"data: {folder.directory}: {len(folder.headers)} {'pairs' if pairs else 'images'}, {_sizes(sizes)}"]
+    lines = [
+        f"data: {printable(folder.directory)}: {len(folder.headers)} {'pairs' if pairs else 'images'}, {_sizes(sizes)}"
+    ]
     if folder.left_out:
         lines[0] += f"; {folder.left_out} left out by --max_dataset_size or --holdout"
     kinds = {
@@ -49,7 +52,7 @@ def describe(folder: Folder, opt: Namespace, pairs: bool = False) -> list[str]:
     for other in other_phases(folder.directory, opt):
         shared = shared_files(folder.paths, make_dataset(other))
         if shared:
-            examples = ", ".join(f"{Path(a).name} = {Path(b).name}" for a, b in shared[:3])
+            examples = ", ".join(f"{printable(Path(a).name)} = {printable(Path(b).name)}" for a, b in shared[:3])
             lines.append(f"  {len(shared)} also in {other} ({examples}): trained on and measured on")
     return lines
 

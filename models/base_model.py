@@ -17,7 +17,7 @@ from models.averaging import Averages
 from models.generators import UNET_DEPTHS, deepest_unet_that_fits
 from models.networks import get_scheduler
 from models.parallel import bare, parallel, train_together
-from models.recognise import explain_mismatch
+from models.recognise import explain_mismatch, renumbered
 from models.schedules import resume_schedule
 from models.speed import speed_up
 from util.checkpoint import (
@@ -27,6 +27,7 @@ from util.checkpoint import (
     load_weights,
     network_state,
     save_checkpoints,
+    understood,
 )
 from util.distributed import world_size
 from util.errors import UserError
@@ -303,14 +304,9 @@ class BaseModel(ABC):
             )
         content = load_checkpoint(path)
         refuse_other_format(content, path)
-        try:
+        with understood(path):
             self.load_state_dict(content["model"])
             progress = content["progress"]
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise UserError(
-                f"{path} does not fit the model that the options describe ({type(error).__name__}: {error}); "
-                "go on with the options that the run was started with"
-            ) from error
         save_checkpoints(self.network_files("latest"))
         return progress
 
@@ -345,8 +341,8 @@ def load_network(network: nn.Module, path: Path) -> None:
 
 def fit_or_explain(network: nn.Module, weights: dict[str, Tensor], path: Path | str) -> None:
     """Load `weights`, or fail with what they are and the flags that would build a network for them."""
-    weights = fit_weights(weights, network)
     own = network.state_dict()
+    weights = fit_weights(renumbered(weights, own), network)
     if own.keys() != weights.keys() or any(own[key].shape != weights[key].shape for key in own):
         raise UserError(explain_mismatch(own, weights, str(path)))
     network.load_state_dict(weights)

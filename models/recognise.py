@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from torch import Tensor
 
+from util.plugin_manager import plugin_manager
+
 Weights = Mapping[str, Tensor]
 CHANNELS = "channels"
+NAMED = 5  # how many tensors a message names
 
 
 def recognise_generator(weights: Weights) -> dict[str, object] | None:
@@ -34,15 +38,17 @@ def recognise_discriminator(weights: Weights) -> dict[str, object] | None:
     return {**kind, "ndf": ndf, "norm": norm, CHANNELS: channels}
 
 
-def _resnet(weights: Weights) -> dict[str, object]:
+def _resnet(weights: Weights) -> dict[str, object] | None:
     ngf, input_nc = weights["model.1.weight"].shape[:2]
-    blocks = len({key.split(".")[1] for key in weights if ".conv_block." in key})
+    blocks = {match[1] for key in weights if (match := re.match(r"model\.(\d+)\.(?:.*\.)?conv_block\.", key))}
     separable = any(".conv_block.1.conv." in key for key in weights)
-    last = max(int(key.split(".")[1]) for key in weights if key.startswith("model."))
+    last = max(int(match[1]) for key in weights if (match := re.match(r"model\.(\d+)\.", key)))
+    if not _is_conv(weights, f"model.{last}.weight", 7):
+        return None
     # a separable block always has its dropout module, so that its keys do not tell
-    dropout = {} if separable else {"no_dropout": any(".conv_block.5." in key for key in weights)}
+    dropout = {} if separable else {"no_dropout": not _numbers_dropout(weights)}
     return {
-        "netG": f"{'mobile_' if separable else ''}resnet_{blocks}blocks",
+        "netG": f"{'mobile_' if separable else ''}resnet_{len(blocks)}blocks",
         "ngf": ngf,
         "norm": _norm("model.2.weight" in weights, "model.1.bias" in weights),
         **dropout,
@@ -51,7 +57,9 @@ def _resnet(weights: Weights) -> dict[str, object]:
     }
 
 
-def _unet(weights: Weights) -> dict[str, object]:
+def _unet(weights: Weights) -> dict[str, object] | None:
+    if not _is_conv(weights, "model.model.3.weight", 4):
+        return None
     ngf, input_nc = weights["model.model.0.weight"].shape[:2]
     downs = _convolutions(weights) // 2
     return {
@@ -61,6 +69,32 @@ def _unet(weights: Weights) -> dict[str, object]:
         "input_nc": input_nc,
         "output_nc": weights["model.model.3.weight"].shape[1],
     }
+
+
+SECOND_CONVOLUTION = re.compile(r"(model\.\d+\.conv_block\.)(\d+)(\..*)")
+
+
+def _numbers_dropout(weights: Weights) -> bool:
+    """Tell whether a ResNet's blocks count a dropout module, so that their second convolution is number 6 and not 5."""
+    return not any(re.match(r"model\.\d+\.conv_block\.5\.", key) for key in weights)
+
+
+def renumbered(weights: dict[str, Tensor], own: Weights) -> dict[str, Tensor]:
+    """Number a ResNet's layers as `own` does where the file counts dropout modules and the network has none.
+
+    The GAN-Compression lineage (OMGD, DCD, CRD) always has the module, with a rate of 0; upstream has it only where it
+    drops. The weights are the same. The other way round nothing is renumbered: a network trained without dropout is
+    not to be used with it unasked.
+    """
+    places = {match[2] for key in own if (match := SECOND_CONVOLUTION.fullmatch(key))}
+    if "5" not in places or not _numbers_dropout(weights):
+        return weights
+
+    def name(key: str) -> str:
+        match = SECOND_CONVOLUTION.fullmatch(key)
+        return f"{match[1]}{int(match[2]) - 1}{match[3]}" if match and int(match[2]) > 5 else key
+
+    return {name(key): value for key, value in weights.items()}
 
 
 def _is_conv(weights: Weights, key: str, kernel: int) -> bool:
@@ -94,12 +128,32 @@ def explain_mismatch(own: Weights, weights: Weights, path: str) -> str:
         if found and not asked:
             return f"{start}: it is a {what} ({flags(found)}), and what was asked for is none"
         if found and asked and found != asked:
+            if asked.get("no_dropout"):
+                found.pop("no_dropout", None)  # the numbers of its layers leave it open: see `renumbered`
             differing = {name: value for name, value in found.items() if asked.get(name) != value}
             wanted = {name: asked[name] for name in differing if name in asked}
-            return f"{start} ({flags(wanted)}): it is {flags(found)}. Type {flags(differing)} to use it"
+            known = plugin_manager().names("networks", "generator")
+            if found.get("netG") not in (None, *known):
+                return (
+                    f"{start}: it looks like {found['netG']} (ngf {found['ngf']}), which is none of {', '.join(known)}"
+                )
+            if differing:
+                return f"{start} ({flags(wanted)}): it is {flags(found)}. Type {flags(differing)} to use it"
     missing, extra = sorted(own.keys() - weights.keys()), sorted(weights.keys() - own.keys())
-    shapes = [key for key in own.keys() & weights.keys() if own[key].shape != weights[key].shape]
-    return (
-        f"{start}: {len(missing)} of {len(own)} tensors are missing "
-        f"({', '.join(missing[:3])}), {len(extra)} are unknown ({', '.join(extra[:3])}), {len(shapes)} have another shape"
-    )
+    shapes = [key for key in own if key in weights and own[key].shape != weights[key].shape]
+    parts = [f"{len(keys)} {what} ({_some(keys)})" for keys, what in ((missing, "missing"), (extra, "unknown")) if keys]
+    if shapes:
+        sizes = [f"{key} is {_size(weights[key])} and has to be {_size(own[key])}" for key in shapes[:NAMED]]
+        parts.append(f"{len(shapes)} of another shape ({'; '.join(sizes)}{'; …' if shapes[NAMED:] else ''})")
+    hint = ""
+    if shapes and not missing and not extra:
+        hint = ". Layers with widths of their own, as a search for channels leaves them, fit no --ngf"
+    return f"{start}: of {len(own)} tensors, {', '.join(parts)}{hint}"
+
+
+def _some(keys: list[str]) -> str:
+    return ", ".join(keys[:NAMED]) + (", …" if keys[NAMED:] else "")
+
+
+def _size(value: Tensor) -> str:
+    return "x".join(map(str, value.shape)) or "one number"

@@ -8,7 +8,7 @@ from typing import Any
 
 from models.base_model import BaseModel
 from util import distributed
-from util.checkpoint import STATE_FILE, holds_only_networks, prune_epochs
+from util.checkpoint import STATE_FILE, holds_only_networks, prune_epochs, understood
 from util.randomness import random_state, restore_random_state
 
 
@@ -38,13 +38,14 @@ class Saver:
 
     def resume(self, state: Mapping[str, Any]) -> None:
         """Give everyone back what they had; the model has its own already, from `read_run`."""
-        for name, part in self.parts.items():
-            if state.get(name) is not None:
-                part.load_state_dict(state[name])
-        own = _processes(state)[distributed.rank()]
-        restore_random_state(own["random"])
-        for name, pool in own["pools"].items():
-            self.model.pools()[name].load_state_dict(pool, self.model.device)
+        with understood(self.model.save_dir / STATE_FILE):
+            for name, part in self.parts.items():
+                if state.get(name) is not None:
+                    part.load_state_dict(state[name])
+            own = _processes(state)[distributed.rank()]
+            restore_random_state(own["random"])
+            for name, pool in own["pools"].items():
+                self.model.pools()[name].load_state_dict(pool, self.model.device)
 
     def _of_this_process(self) -> dict[str, Any]:
         """Return what one process has to remember beside what all have in common: its randomness and its image pools."""
@@ -62,7 +63,9 @@ def read_run(opt: argparse.Namespace, model: BaseModel) -> dict[str, Any] | None
         print(f"no {STATE_FILE}: optimizers and image pools start anew, in epoch {opt.epoch_count} (--epoch_count)")
         return None
     state = model.load_state()
-    distributed.refuse_other_number(len(_processes(state)), opt.name)
+    with understood(model.save_dir / STATE_FILE):
+        count = len(_processes(state))
+    distributed.refuse_other_number(count, opt.name)
     return state
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from options.option_parser import OptionParser, first_look
+from options.plugin_files import add_plugin_flag, typed_files
 from util import distributed
 from util.errors import UserError, nearest
 from util.files import write_text
@@ -69,20 +70,29 @@ class BaseOptions(ABC):
         add("--load_iter", type=int, default=0, help="which iteration to load? if > 0, iter_[load_iter] is loaded")
         add("--verbose", action="store_true", help="if specified, print more debugging information")
         add("--suffix", default="", help="opt.name = opt.name + suffix: e.g., {model}_{netG}_size{load_size}")
+        add_plugin_flag(parser)
         add("--seed", type=int, default=None, help="seed of all randomness; drawn, shown and saved when not given")
 
     @abstractmethod
     def saved_options(self, argv: Sequence[str]) -> dict[str, Any]:
         """Return the options of an earlier run that stand in for those not typed."""
 
+    def plugin_files(self, parser: OptionParser) -> list[Path]:
+        """Return the files to load before any flag is known, since they may bring models and flags."""
+        return typed_files(parser.argv)
+
     def gather_options(self, argv: Sequence[str]) -> tuple[OptionParser, argparse.Namespace]:
         """Build the parser stage by stage, since the model decides on flags and on the data set, and parse."""
         parser = OptionParser(argv, self.saved_options(argv))
-        self.initialize(parser)
         manager = plugin_manager()
+        files = self.plugin_files(parser)
+        manager.add_files(files)
+        self.initialize(parser)
         manager.get("models", parser.peek().model).modify_commandline_options(parser, self.isTrain)
         manager.get("datasets", parser.peek().dataset_mode).modify_commandline_options(parser, self.isTrain)
-        return parser, parser.finish()
+        opt = parser.finish()
+        opt.plugin = ",".join(str(path) for path in files)
+        return parser, opt
 
     def parse(self, argv: Sequence[str] | None = None) -> argparse.Namespace:
         """Parse `argv` (the command line by default), show the option table, and choose the device."""

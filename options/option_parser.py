@@ -40,6 +40,8 @@ class OptionParser(argparse.ArgumentParser):
         # No abbreviations: "which flags were typed" must have one answer at every stage.
         super().__init__(formatter_class=argparse.ArgumentDefaultsHelpFormatter, allow_abbrev=False)
         self.argv = list(argv)
+        if bare := [word for word in self.argv if word.startswith("--") and word.endswith("=--")]:
+            raise UserError(f"{bare[0]} has no value: '--' alone is none")  # argparse would make it an empty list
         self.saved = saved or {}
         self.notes: list[str] = []
         self.general_defaults: dict[str, Any] = {}  # those that a model replaced by its own

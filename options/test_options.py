@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from options.base_options import BaseOptions, read_saved_options
 from options.option_parser import OptionParser, first_look
+from options.plugin_files import split
+from util.plugin_manager import plugin_manager
+from util.text import printable
 
 # What a checkpoint needs to be rebuilt; the rest of the training options says nothing about testing.
 ARCHITECTURE = ("netG", "ngf", "norm", "no_dropout", "input_nc", "output_nc", "direction")
@@ -48,6 +52,16 @@ class TestOptions(BaseOptions):
         if saved and suffix.startswith(TEACHER_SUFFIX):
             options |= {name: saved[f"teacher_{name}"] for name in ("netG", "ngf") if saved.get(f"teacher_{name}")}
         return options
+
+    def plugin_files(self, parser: OptionParser) -> list[Path]:
+        """Load what is typed; what the run was trained with is only named: its folder may come from a stranger."""
+        typed = super().plugin_files(parser)
+        for path in split(str(read_saved_options(parser.argv).get("plugin") or "")):
+            if path.name not in {path.name for path in typed}:
+                how = f"the run was trained with it; type --plugin {printable(path)} to load it here, too"
+                plugin_manager().not_loaded(printable(path), how)
+                parser.notes.append(f"not loaded: {printable(path)} ({how})")
+        return typed
 
     def gather_options(self, argv: Sequence[str]) -> tuple[OptionParser, argparse.Namespace]:
         """Test at the crop size: nothing is cropped away from a test image."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from options.base_options import BaseOptions, read_saved_options, saved_options_path
 from options.option_parser import OptionParser, first_look
+from options.plugin_files import remembered_files
 from options.resume_rules import judge
 from util.checkpoint import holds_only_networks
 from util.errors import UserError
@@ -89,6 +91,14 @@ class TrainOptions(BaseOptions):
         for name in ("continue_train", "epoch", "load_iter", "suffix"):
             saved.pop(name, None)
         return saved
+
+    def plugin_files(self, parser: OptionParser) -> list[Path]:
+        """With --continue_train, load what the run was started with, and say so."""
+        typed = super().plugin_files(parser)
+        checkpoints = Path(first_look(("--checkpoints_dir",), parser.argv).checkpoints_dir or "./checkpoints")
+        remembered = remembered_files(parser.saved, typed, checkpoints)
+        parser.notes += [f"loading the plugin {path}: the run was started with it" for path in remembered]
+        return remembered + typed
 
     def gather_options(self, argv: Sequence[str]) -> tuple[OptionParser, argparse.Namespace]:
         """When a run goes on, refuse or say what is typed otherwise than before."""

@@ -1,10 +1,11 @@
-"""`python -m plugins [--json]`: list every model, data set, network, objective and metric, and what failed to load."""
+"""`python -m plugins [--json] [--plugin FILE]`: list all models, data sets, networks, …, and what failed to load."""
 
 from __future__ import annotations
 
 import argparse
 import json
 
+from options.plugin_files import add_plugin_flag, split
 from util.errors import for_people
 from util.plugin_manager import plugin_manager
 
@@ -14,8 +15,11 @@ def main() -> None:
     """Print the list."""
     parser = argparse.ArgumentParser(prog="python -m plugins", description=__doc__)
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    as_json = parser.parse_args().json
+    add_plugin_flag(parser)
+    options = parser.parse_args()
+    as_json = options.json
     manager = plugin_manager()
+    manager.add_files(split(options.plugin))
     rows = [{"kind": r.role or r.kind[:-1], "name": r.name, "source": r.source, "version": r.version} for r in manager]
     failures = [{"source": f.source, "reason": f.reason} for f in manager.failures]
     if as_json:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import pickle
 import re
-from collections.abc import Mapping
+import warnings
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +17,15 @@ from torch import Tensor, nn
 
 from util.errors import UserError
 from util.files import full_disk_is_said, replacing_all
+from util.text import printable
 
 StateDict = dict[str, Tensor]
 STATE_FILE = "latest_state.pth"
+# What nested content that is not what its reader expects can lead to.
+MISUNDERSTANDINGS = (
+    *(ArithmeticError, AttributeError, LookupError),
+    *(MemoryError, RuntimeError, TypeError, ValueError),
+)
 
 
 def save_checkpoint(content: Any, path: str | os.PathLike[str]) -> None:
@@ -66,16 +75,63 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Any:
         raise UserError(f"{path} is a folder, not a checkpoint file{_contents(path)}")
     if not path.is_file():
         raise UserError(f"the checkpoint {path} does not exist{_neighbours(path)}")
+    refuse_bad_archive(path)
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch speaks of its own storages where a file is old
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except PermissionError:
+        raise UserError(f"the checkpoint {printable(path)} may not be read; check its permissions") from None
     except Exception as error:  # a damaged file fails in many ways, none of which is the reader's business
         code = re.search(r"GLOBAL (\S+)", str(error)) if isinstance(error, pickle.UnpicklingError) else None
         if code:
             raise UserError(
-                f"{path} holds more than weights ({code[1]}), and loading it would run code from that file; "
-                "ask its author for a plain state dict"
+                f"{printable(path)} holds more than weights ({printable(code[1])}), and loading it would run code from "
+                "that file; ask its author for a plain state dict"
             ) from None
-        raise UserError(f"{path} is damaged or no checkpoint ({type(error).__name__}); take another copy") from None
+        raise damaged(path, type(error).__name__) from None
+
+
+def damaged(path: Path, why: str) -> UserError:
+    """Make the error for a file that can't be made sense of."""
+    return UserError(f"{printable(path)} is damaged or no checkpoint ({why}); take another copy")
+
+
+def refuse_bad_archive(path: Path) -> None:
+    """Refuse a zip file that is not as torch.save writes it: parts with wrong checksums, compressed, or overlapping.
+
+    torch itself compares no checksums, and would unpack whatever size a part claims. Other files are left to torch.
+    """
+    try:
+        if not zipfile.is_zipfile(path):
+            return
+        with zipfile.ZipFile(path) as archive:
+            parts = archive.infolist()
+            if any(Path(part.filename).name == "constants.pkl" for part in parts):
+                raise UserError(f"{printable(path)} is a TorchScript program, which would run; a state dict is needed")
+            if any(part.compress_type != zipfile.ZIP_STORED or part.flag_bits & 1 for part in parts):
+                raise damaged(path, "its parts are compressed, which torch.save never does")
+            if sum(part.file_size for part in parts) > path.stat().st_size:
+                raise damaged(path, "its parts claim more than the file holds")
+            if broken := archive.testzip():
+                raise damaged(path, f"the checksum of its part {printable(broken)} is wrong")
+    except PermissionError:
+        return  # torch.load meets it again, and it is said there
+    except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError, ValueError, EOFError) as error:
+        raise damaged(path, type(error).__name__) from None
+
+
+@contextmanager
+def understood(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn what goes wrong with a file's content inside the block into an error about that file."""
+    try:
+        yield
+    except MISUNDERSTANDINGS as error:
+        reason = printable(" ".join(str(error).split())[:200])
+        raise UserError(
+            f"{printable(path)} does not fit the model that the options describe ({type(error).__name__}: {reason}); "
+            "go on with the options that the run was started with, or take another copy"
+        ) from error
 
 
 def load_weights(path: str | os.PathLike[str]) -> StateDict:
@@ -86,22 +142,40 @@ def load_weights(path: str | os.PathLike[str]) -> StateDict:
     if not isinstance(weights, Mapping) or not all(
         isinstance(key, str) and isinstance(value, Tensor) for key, value in weights.items()
     ):
-        raise UserError(f"{path} is not a network's state dict; --continue_train reads a run's state by its --name")
+        raise UserError(
+            f"{printable(path)} is not a network's state dict; --continue_train reads a run's state by its --name"
+        )
+    odd = [key for key, value in weights.items() if not is_plain(value)]
+    if odd:
+        raise damaged(Path(path), f"{len(odd)} of {len(weights)} tensors are no plain weights, e.g. {odd[0]}")
     return {without_prefixes(key): value for key, value in weights.items()}
 
 
+def is_plain(value: Tensor) -> bool:
+    """Tell real numbers that are all in the file from what only claims a size: repeating, sparse, meta."""
+    if value.layout != torch.strided or value.is_nested or value.is_quantized or value.is_complex() or value.is_meta:
+        return False
+    return value.numel() * value.element_size() <= value.untyped_storage().nbytes()
+
+
 def without_prefixes(key: str) -> str:
-    """Drop what DataParallel (`module.`) and torch.compile (`_orig_mod.`) put in front of a key."""
-    while key.startswith(("module.", "_orig_mod.")):
+    """Drop what DataParallel (`module.`) puts in front of a key, and torch.compile (`_orig_mod.`) wherever it was used."""
+    key = key.replace("_orig_mod.", "")
+    while key.startswith("module."):
         key = key.split(".", 1)[1]
     return key
 
 
 def fit_weights(weights: StateDict, network: nn.Module) -> StateDict:
-    """Drop the running statistics that InstanceNorm kept before PyTorch 0.4 and that nothing ever used."""
-    own = network.state_dict().keys()
+    """Drop the running statistics that InstanceNorm kept before PyTorch 0.4, and count what BatchNorm did not count then.
+
+    Nothing ever used those statistics; nor does a network without momentum "None" use the number of batches.
+    """
+    own = network.state_dict()
     statistics = ("running_mean", "running_var", "num_batches_tracked")
-    return {key: value for key, value in weights.items() if key in own or not key.endswith(statistics)}
+    fitting = {key: value for key, value in weights.items() if key in own or not key.endswith(statistics)}
+    uncounted = {key: own[key] for key in own if key.endswith("num_batches_tracked") and key not in weights}
+    return fitting | uncounted
 
 
 def network_state(network: nn.Module) -> StateDict:

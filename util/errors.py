@@ -7,6 +7,8 @@ import functools
 import sys
 from collections.abc import Callable, Iterable
 
+from util.text import printable
+
 
 class UserError(Exception):
     """Say what was asked, what was found and what to type instead."""
@@ -22,14 +24,20 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def for_people(main: Callable[..., None]) -> Callable[..., None]:
-    """Turn a UserError that leaves `main` into its sentence on stderr and exit code 2."""
+    """Turn a UserError that leaves `main`, or a file that can't be read or written, into a sentence and exit code 2."""
 
     @functools.wraps(main)
     def wrapped(*args: object, **kwargs: object) -> None:
         try:
             main(*args, **kwargs)
         except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
+            lines = str(error).split("\n")
+            print("error: " + "\n".join(map(printable, lines)), file=sys.stderr)
+            raise SystemExit(2) from None
+        except OSError as error:
+            if error.filename is None:
+                raise  # no file of the user's, so a bug of ours
+            print(f"error: {printable(str(error.filename))}: {error.strerror}", file=sys.stderr)
             raise SystemExit(2) from None
 
     return wrapped

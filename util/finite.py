@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from util import distributed
 from util.errors import UserError
+from util.text import printable
 
 ADVICE = "go on from it with --continue_train and a lower --lr, or another --gan_mode"
 Losses = Callable[[], Mapping[str, Tensor]]
@@ -80,7 +81,7 @@ class FiniteWatch:
         bad = [f"{name} = {value}" for name, value in zip(names, values.read(), strict=True) if not _finite(value)]
         if bad:
             raise UserError(
-                f"training stopped at step {step}: {_few(bad)} (files of that step: {', '.join(files[:4])}). The last "
+                f"training stopped at step {step}: {_few(bad)} (files of that step: {_named(files)}). The last "
                 f"checkpoint is from before; {ADVICE}, or leave such steps out with --on_nonfinite skip"
             )
 
@@ -89,7 +90,7 @@ class FiniteWatch:
         if not bad:
             return
         self.skipped += 1
-        which = f"step {step}: {_few(bad)} (files of that step: {', '.join(files[:4])})"
+        which = f"step {step}: {_few(bad)} (files of that step: {_named(files)})"
         if self.skipped > self.limit:
             raise UserError(
                 f"training stopped at {which}: that makes {self.skipped} skipped steps, and --max_nonfinite allows "
@@ -171,3 +172,7 @@ def _few(bad: list[str]) -> str:
 
 def _finite(value: float) -> bool:
     return value - value == 0.0
+
+
+def _named(files: Sequence[str]) -> str:
+    return ", ".join(map(printable, files[:4]))

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import importlib
 import importlib.metadata
+import importlib.util
 import os
 import pkgutil
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pluggy
@@ -112,9 +116,27 @@ class PluginManager:
         try:
             self.add(load(), source, version)
         except (Exception, SystemExit) as error:  # whatever a stranger's module raises must not end our run
-            reason = textwrap.shorten(f"{type(error).__name__}: {error}", LONGEST_REASON, placeholder=" …")
-            self.failures.append(Failure(source, reason))
-            print(f"plugin skipped: {source}: {reason}", file=sys.stderr)
+            self.failures.append(Failure(source, in_short(error)))
+            print(f"plugin skipped: {source}: {in_short(error)}", file=sys.stderr)
+
+    def add_files(self, paths: Iterable[str | os.PathLike[str]]) -> None:
+        """Load the files that `--plugin` names: an explicit wish, so that one that can't be loaded is an error."""
+        for path in (Path(path).resolve() for path in paths):
+            if any(_file_of(plugin) == path for plugin in self.hooks.get_plugins()):
+                continue  # it lies in plugins/, or was named before
+            if not path.is_file():
+                raise UserError(f"--plugin {path} is no file; type the path of the Python file that has the hooks")
+            try:
+                self.add(_import_file(path), str(path), "")
+            except (Exception, SystemExit) as error:
+                raise UserError(f"--plugin {path} can't be loaded: {in_short(error)}") from None
+            self.failures = [failure for failure in self.failures if failure.source != str(path)]
+
+    def not_loaded(self, path: str | os.PathLike[str], reason: str) -> None:
+        """Remember a file that is not loaded unasked, to be named when something of it is missing."""
+        failure = Failure(str(path), reason)
+        if failure not in self.failures:
+            self.failures.append(failure)
 
     def add(self, plugin: Any, source: str, version: str) -> None:
         """Register one plugin and ask it, alone, what it offers; leave no trace of one that fails half-way."""
@@ -157,6 +179,32 @@ class PluginManager:
 
     def __iter__(self) -> Iterator[Registration]:
         return iter(self.registrations)
+
+
+def in_short(error: BaseException) -> str:
+    """Say in one line of bounded length what a stranger's code raised."""
+    return textwrap.shorten(f"{type(error).__name__}: {error}", LONGEST_REASON, placeholder=" …")
+
+
+def _file_of(plugin: Any) -> Path | None:
+    file = getattr(plugin, "__file__", None)
+    return Path(file).resolve() if file else None
+
+
+def _import_file(path: Path) -> ModuleType:
+    """Import a file from anywhere, under a name that no other file has."""
+    name = f"pocketgan_plugin_{path.stem}_{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError("its name does not end with .py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and pickle look modules up by name
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
 
 
 def version() -> str:

@@ -45,6 +45,7 @@ BASE = {
     "verbose": False,
     "suffix": "",
     "seed": None,
+    "plugin": "",
 }
 TRAIN = {
     "display_freq": 400,
