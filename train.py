@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import shlex
 import signal
 import time
@@ -174,9 +175,8 @@ def go_on_command(opt: argparse.Namespace) -> str:
 def make_progress(opt: argparse.Namespace, model: BaseModel, dataset: Loader, place: Place, pace: Pace) -> Progress:
     """Make the bar that counts the steps of the whole run."""
     epochs = range(opt.epoch_count, opt.n_epochs + opt.n_epochs_decay + 1)
-    steps = sum(len(model.passes(epoch)) for epoch in epochs) * -(
-        -len(dataset) // (opt.batch_size * distributed.world_size())
-    )
+    batch = opt.batch_size * distributed.world_size()
+    steps = sum(len(model.passes(epoch)) for epoch in epochs) * math.ceil(len(dataset) / batch)
     return Progress(steps, steps / max(1, len(epochs)), done=place.steps, pace=pace)
 
 
