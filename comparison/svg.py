@@ -117,7 +117,7 @@ def _frame(horizontal: Axis, vertical: Axis, x_label: str, y_label: str, title: 
     for tick in vertical.ticks():
         y = vertical.at(tick)
         parts.append(f'<path class="grid" d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}"/>')
-        parts.append(f'<text x="{LEFT - 7}" y="{y + 4:.1f}" text-anchor="end">{tick:g}</text>')
+        parts.append(f'<text x="{LEFT - 7}" y="{y + 4:.1f}" text-anchor="end">{short(tick)}</text>')
     for tick in horizontal.ticks():
         parts.append(
             f'<text x="{horizontal.at(tick):.1f}" y="{HEIGHT - BOTTOM + 17}" text-anchor="middle">{tick:g}</text>'
@@ -135,6 +135,14 @@ def _frame(horizontal: Axis, vertical: Axis, x_label: str, y_label: str, title: 
         f'<svg class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">'
         f"{''.join(parts)}{content}</svg>"
     )
+
+
+def short(number: float) -> str:
+    """Write a number of a scale so that it fits beside the axis: 300000 is 300k."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if abs(number) >= size:
+            return f"{number / (1e3 if letter == 'k' else size):g}{letter}"
+    return f"{number:g}"
 
 
 def _range(values: Sequence[float], margin: float = 0.08) -> tuple[float, float]:

@@ -13,7 +13,7 @@ import pytest
 
 import compare
 from comparison.gather import LINES, PLAN, loss_curves
-from comparison.svg import Axis, Point, scatter
+from comparison.svg import Axis, Point, scatter, short
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = Path(__file__).parent / "example"
@@ -117,3 +117,20 @@ def test_loss_curves_are_thinned_by_means(tmp_path: Path) -> None:
     (curve,) = loss_curves(log)
     assert curve["loss"] == "G" and len(curve["points"]) == 60
     assert curve["points"][0] == pytest.approx([(1 + 2) / 2 / 60, 101.5], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (0.05, "0.05"),
+        (0, "0"),
+        (5000, "5000"),
+        (10000, "10k"),
+        (300000, "300k"),
+        (-25000, "-25k"),
+        (2.5e6, "2.5M"),
+        (3e9, "3G"),
+    ],
+)
+def test_numbers_of_a_scale_fit_beside_it(number: float, text: str) -> None:
+    assert short(number) == text
