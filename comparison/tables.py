@@ -13,6 +13,7 @@ from comparison.plan import ALONE, SAME_SECONDS, TEACHER
 from comparison.results import LAST, Key, Results, Section
 from comparison.statistics import Estimate
 from scripts.paper_table import read_rows
+from util.markdown import markdown_table
 from util.metrics.complexity import CONVENTIONS
 
 # What a run measures of itself, by its facts' names.
@@ -209,9 +210,8 @@ def _signed(value: float, like: float) -> str:
 
 def markdown(table: Table) -> str:
     """Write a table as Markdown."""
-    lines = [table.head, ("---",) * len(table.head), *table.rows]
-    escaped = ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
-    return "\n".join([f"## {table.title}", "", *escaped, "", *(f"{note}\n" for note in table.notes)])
+    cells = markdown_table(table.head, table.rows)
+    return "\n".join([f"## {table.title}", "", cells, *(f"{note}\n" for note in table.notes)])
 
 
 def latex(table: Table) -> str:

@@ -123,10 +123,12 @@ class Evaluation:
 
     def _line(self, metric: str, score: Score, facts: Mapping[str, Any]) -> dict[str, Any]:
         where = {"train": "held-out part of train", "val": "val folder", "test": "paper: the test set, during training"}
-        protocol = f"{where[self.opt.held_out_from]}; {WORDS[metric]}; images of --crop_size, unquantised"
+        what = f"{WORDS[metric]}, {score.words}" if score.words else WORDS[metric]
+        protocol = f"{where[self.opt.held_out_from]}; {what}; images of --crop_size, unquantised"
         return metric_line(
             metric,
             score.value,
+            spread=score.spread,
             count_fakes=score.fakes,
             count_reals=score.reals,
             resolution=score.resolution,

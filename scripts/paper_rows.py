@@ -17,6 +17,7 @@ from scripts.paper_recipes import Recipe, Run, recipe
 from scripts.paper_table import Row, cost, entries, fitting, network_of, read_rows
 from util.errors import UserError, for_people, nearest
 from util.files import write_text
+from util.markdown import markdown_table
 
 PAGE = Path("docs/papers.md")
 NAMES = {"reko": "ReKo", "portable": "Portable GAN", "dcd": "DCD", "crd": "CRD"}
@@ -72,14 +73,13 @@ def section(paper: str, table: str, of_table: Sequence[Entry], where: dict[Run, 
     heading = f"### {NAMES[paper]}, {long(table)}: {', '.join(common)}"
     data = [", ".join(word for word in words if word not in common) for words in subjects]
     columns = [column for column in COLUMNS if any(data) or column != "data"]
-    lines = [columns, ["---"] * len(columns)]
+    lines = []
     for entry, what, how in zip(of_table, data, recipes, strict=True):
         row = entry[0]
         named = [numbers(entry), *([what] if any(data) else []), row.method, score(entry)]
         lines.append([*named, *costs(row), how_cell(how, where, here)])
     note = NOTES.get((paper, short(table)))
-    rows = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-    return [heading, *([note] if note else []), rows, *commands(recipes, new)]
+    return [heading, *([note] if note else []), markdown_table(columns, lines).strip(), *commands(recipes, new)]
 
 
 def short(table: str) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from util.files import write_text
+from util.markdown import markdown_table
 from util.provenance import read_lines
 
 PAGE = Path("docs/reliability.md")
@@ -68,12 +68,6 @@ RULES = """## What is trusted
 """
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """Write a table; a bar in a cell is escaped."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |\n" for line in lines)
-
-
 def newest(lines: list[Line], key: str) -> list[Line]:
     """Return the last line for each value of `key`, in order of their first appearance."""
     return list({line[key]: line for line in lines}.values())
@@ -100,7 +94,8 @@ def kills(lines: list[Line]) -> str:
         "identical",
     )
     told = "".join(f"- {failure}\n" for failure in failures)
-    return table(head, rows) + (f"\nFailures:\n\n{told}" if failures else "\nNothing was lost beyond the last save.\n")
+    ending = f"Failures:\n\n{told}" if failures else "Nothing was lost beyond the last save.\n"
+    return f"{markdown_table(head, rows)}\n{ending}"
 
 
 def page(path: Path = LINES) -> str:
@@ -114,7 +109,7 @@ def page(path: Path = LINES) -> str:
     parts += ["## Kills\n", KILLS, "```\n" + SOAK + "```\n", kills(by["soak"])]
     bad = newest(by["bad_inputs"], "check")
     parts += ["## Bad images\n", IMAGES, "```\npython -m scripts.bad_inputs --lines FILE\n```\n"]
-    parts += [f"{line['tried']} kinds:\n\n" + table(("file", "result"), line["rows"]) for line in bad]
+    parts += [f"{line['tried']} kinds:\n\n" + markdown_table(("file", "result"), line["rows"]) for line in bad]
     parts += ["## A dead viewer\n", VIEWER, "```\npython -m scripts.viewer_stall --lines FILE\n```\n"]
     stalls = newest(by["viewer_stall"], "server")
     columns = {
@@ -123,11 +118,11 @@ def page(path: Path = LINES) -> str:
         "longest_wall_without_viewer_ms": "wall without, ms", "closing_s": "closing, s", "warnings": "warnings",
         "steps": "steps",
     }  # fmt: skip
-    parts.append(table(list(columns.values()), ([line[name] for name in columns] for line in stalls)))
+    parts.append(markdown_table(list(columns.values()), ([line[name] for name in columns] for line in stalls)))
     parts += ["## Changed bytes\n", FUZZ, "```\nmake fuzz\npython -m scripts.fuzz --seconds 60 --lines FILE\n```\n"]
     names = ("seed", "seconds", "cases", "images", "images_used", "checkpoints", "checkpoints_used", "tracebacks")
     head = ("seed", "seconds", "cases", "images", "of them used", "checkpoints", "of them used", "tracebacks")
-    parts.append(table(head, ([line[name] for name in names] for line in by["fuzz"])))
+    parts.append(markdown_table(head, ([line[name] for name in names] for line in by["fuzz"])))
     return "\n".join([*parts, RULES])
 
 

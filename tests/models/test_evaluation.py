@@ -30,7 +30,7 @@ class Scripted:
     def scores(self, translate: Any, backward: bool = False) -> dict[str, Score]:
         self.backward.append(backward)
         value = float(translate(torch.ones(1, 1, 1, 1)))
-        return {"kid": Score(value, 5, 7, [32, 32]), "l1": Score(-value, 5, 5, [32, 32])}
+        return {"kid": Score(value, 5, 7, [32, 32], 0.25, "spread: so and so"), "l1": Score(-value, 5, 5, [32, 32])}
 
 
 class Model:
@@ -126,7 +126,12 @@ def test_a_line_says_all_there_is_to_say(tmp_path: Path) -> None:
     directions = {line["network"]: line["direction"] for line in lines}
     assert directions == {"G_A": "BtoA", "G_B": "AtoB", "G_teacher": "BtoA"}
     assert held_out.backward == [False, True, False]
-    assert [(line["count_fakes"], line["count_reals"]) for line in lines[:2]] == [(5, 7), (5, 5)]
+    assert [(line["count_fakes"], line["count_reals"], line["spread"]) for line in lines[:2]] == [
+        (5, 7, 0.25),
+        (5, 5, None),
+    ]
+    assert ["; images of --crop_size" in line["protocol"] for line in lines] == [True] * 6
+    assert [", spread: so and so; " in line["protocol"] for line in lines[:2]] == [True, False]
 
 
 def test_scores_on_the_test_set_say_so_in_every_line(tmp_path: Path) -> None:

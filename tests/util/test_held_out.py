@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from torch import Tensor
 from util.backbones import BACKBONES, INCEPTION_FILE, backbone_layers, cache, tapped
 from util.checkpoint import save_checkpoint
 from util.errors import UserError
+from util.metrics import features
 from util.metrics.held_out import HeldOut, choose_metric
 from util.metrics.kernel_distance import kernel_distance
 
@@ -74,10 +76,38 @@ def test_a_metric_that_cannot_be_had(given: dict[str, Any], said: str) -> None:
         choose_metric(options(**given), paired=False)
 
 
-def test_inceptions_weights_in_the_cache_are_found() -> None:
+@pytest.fixture
+def cached() -> Path:
+    """Return a file in the cache that has the name of Inception's, and holds something else."""
     cache().mkdir(parents=True)
-    (cache() / INCEPTION_FILE).touch()
+    save_checkpoint({"weight": torch.zeros(1)}, cache() / INCEPTION_FILE)
+    return cache() / INCEPTION_FILE
+
+
+def test_inceptions_weights_in_the_cache_are_found(cached: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(features, "sha256", lambda path: "6726825d" + 56 * "0")
     assert choose_metric(options(), paired=False)[0] == "kid"
+
+
+def test_another_network_in_the_cache_is_not_inception(cached: Path) -> None:
+    other = f"({cached} is another network)"
+    for paired, given, metric in ((False, {}, "none"), (False, SQUEEZENET, "ksd"), (True, {}, "l1")):
+        chosen, reason = choose_metric(options(**given), paired)
+        assert chosen == metric and (other in reason or metric == "l1")
+    with pytest.raises(UserError, match=re.escape(f"{other}: put {INCEPTION_FILE}")):
+        choose_metric(options(best_metric="kid"), paired=False)
+
+
+def test_another_network_that_is_named_is_refused(cached: Path) -> None:
+    opt = options(inception_weights=str(cached))
+    assert choose_metric(opt, paired=False)[0] == "kid"  # as it was asked for: nothing is taken in its place
+    with pytest.raises(UserError, match=r"SHA-256 begins with \w{8}, not with 6726825d.*leave --inception_weights out"):
+        HeldOut([], "kid", opt, CPU)
+
+
+def test_squeezenet_files_error_names_the_flag_of_training(cached: Path) -> None:
+    with pytest.raises(UserError, match=r"does not hold squeezenet's weights .*--ksd_weights names its file"):
+        HeldOut([], "ksd", options(ksd_weights=str(cached)), CPU)
 
 
 def test_a_method_without_perceptual_flags_can_choose_too() -> None:
@@ -136,10 +166,10 @@ def test_ksd_is_the_kernel_distance_of_pooled_features(squeezenet: Namespace) ->
     batches = [batch("ab", A[:2], B[:2]), batch("cd", A[2:], B[2:]), batch("ab", A[:2], B[:2])]
     layers, taps = backbone_layers("squeezenet", "random"), BACKBONES["squeezenet"].taps[-1:]
 
-    def features(images: Tensor) -> Tensor:
+    def seen(images: Tensor) -> Tensor:
         return tapped(layers, taps, (images + 1) / 2)[0].mean((2, 3))
 
-    expected = kernel_distance(features(-A), features(B))  # an image that comes round again counts once
+    expected = kernel_distance(seen(-A), seen(B))  # an image that comes round again counts once
     held_out = HeldOut(batches, "ksd", squeezenet, CPU)
     assert held_out.score(lambda images: -images) == pytest.approx(expected, rel=1e-5)
     assert held_out.score(lambda images: -images) == pytest.approx(expected, rel=1e-5)  # real features are kept
@@ -152,7 +182,8 @@ def test_every_metric_comes_with_its_counts(squeezenet: Namespace) -> None:
     scores = held_out.scores(lambda images: images)
     assert list(scores) == ["ksd", "l1"]
     assert scores["ksd"].value == held_out.score(lambda images: images)
-    assert scores["l1"] == (pytest.approx(float((A - B).abs().mean())), 3, 3, [48, 32])
+    assert scores["l1"] == (pytest.approx(float((A - B).abs().mean())), 3, 3, [48, 32], None, "")
+    assert scores["ksd"][1:] == (3, 3, [48, 32], None, "no subsets")  # half of three is one
 
 
 def test_backward_goes_from_the_targets_to_the_sources() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable
 
 from torch import Tensor
@@ -11,11 +10,10 @@ from util.errors import UserError
 from util.metrics.evidence import Evidence, Measured
 from util.metrics.features import Features, chosen, squeezenet_chosen
 from util.metrics.frechet import frechet_distance, gaussian_of_samples
-from util.metrics.kernel_distance import kernel_distance, kernel_distance_over_subsets
+from util.metrics.kernel_distance import kernel_distance_and_spread
 from util.metrics.reference import Reference, reference
 
 FEW = 2000  # images: below that a kernel distance, which has no bias, stands beside every Fréchet distance
-SUBSETS, LARGEST_SUBSET = 100, 1000
 
 Choose = Callable[..., Features]
 
@@ -101,13 +99,7 @@ def _kernel(evidence: Evidence, choose: Choose, metric: str) -> list[Measured]:
             raise UserError(f"{text}; leave --real_stats out")
         evidence.note(text)
         return []
-    value = kernel_distance(seen, known.features)
-    size = min(LARGEST_SUBSET, min(len(seen), len(known.features)) // 2)
-    spread, words = None, "no subsets"
-    if size >= 2:
-        seed = evidence.opt.seed or 0
-        values = kernel_distance_over_subsets(seen, known.features, SUBSETS, size, seed)
-        spread, words = statistics.stdev(values), f"spread: deviation over {SUBSETS} subsets of {size}"
+    value, spread, words = kernel_distance_and_spread(seen, known.features, evidence.opt.seed or 0)
     words = f"{features.words}, all images, {words}, {known.words}"
     return [_measured(evidence, features.kernel, value, spread, len(seen), reals, words)]
 

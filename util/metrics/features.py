@@ -7,6 +7,7 @@ other Inception FD and KD: none of them is comparable with a FID.
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ INCEPTION_HASH = Path(INCEPTION_FILE).stem.rsplit("-", 1)[1]
 # A tensor that only this network has, in a file that --features names.
 MARKS = {"inception": "Conv2d_1a_3x3.conv.weight", "squeezenet": "3.squeeze.weight"}
 FSD = Use("FSD and KSD", "--features names its file", "or type --features FILE")
+ACCEPT = "type --accept_other_weights to use it: its numbers are then called FD and KD"
 NO_INCEPTION = (
     "or type --inception_weights FILE; --features squeezenet needs 5 MB only, and its numbers are called FSD and KSD"
 )
@@ -53,7 +55,7 @@ class Features:
 def chosen(opt: argparse.Namespace, device: torch.device) -> Features:
     """Return the network that `--features` names, by its name or by a file of its weights."""
     if opt.features == "inception":
-        return inception(opt, opt.inception_weights, device)
+        return inception(opt.inception_weights, device, opt.dims, opt.accept_other_weights)
     if opt.features == "squeezenet":
         return squeezenet("imagenet", device)
     weights = {key.removeprefix("features.") for key in load_weights(opt.features)}
@@ -63,7 +65,9 @@ def chosen(opt: argparse.Namespace, device: torch.device) -> Features:
             f"--features {opt.features} holds neither Inception's nor SqueezeNet's weights; type inception or squeezenet, "
             "or a file of pytorch-fid's or torchvision's"
         )
-    return inception(opt, opt.features, device) if kinds == ["inception"] else squeezenet(opt.features, device)
+    if kinds == ["inception"]:
+        return inception(opt.features, device, opt.dims, opt.accept_other_weights)
+    return squeezenet(opt.features, device)
 
 
 def squeezenet_chosen(opt: argparse.Namespace, device: torch.device) -> Features:
@@ -72,12 +76,12 @@ def squeezenet_chosen(opt: argparse.Namespace, device: torch.device) -> Features
     return features if features and features.frechet == "fsd" else squeezenet("imagenet", device)
 
 
-def squeezenet(weights: str, device: torch.device) -> Features:
+def squeezenet(weights: str, device: torch.device, use: Use = FSD) -> Features:
     """Build SqueezeNet 1.1: the last Fire module before the classifier, averaged over positions; images as they are."""
     backbone = BACKBONES["squeezenet"]
     if weights == "imagenet":
-        weights = str(fetched(backbone.url, backbone.size, f"squeezenet weights of {FSD.what}", FSD.advice))
-    layers = load_backbone(backbone, weights, "squeezenet", FSD).to(device)
+        weights = str(fetched(backbone.url, backbone.size, f"squeezenet weights of {use.what}", use.advice))
+    layers = load_backbone(backbone, weights, "squeezenet", use).to(device)
     digest = sha256(weights)
 
     def network(images: Tensor) -> Tensor:
@@ -87,8 +91,22 @@ def squeezenet(weights: str, device: torch.device) -> Features:
     return Features("fsd", "ksd", 512, words, digest, network)
 
 
-def inception(opt: argparse.Namespace, weights: str | None, device: torch.device) -> Features:
-    """Build pytorch-fid's Inception: images resized to 299 x 299 (bilinear), and its own scaling to [-1, 1]."""
+def is_genuine(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a file is the network that FID and KID are defined by."""
+    return sha256(path).startswith(INCEPTION_HASH)
+
+
+def inception(
+    weights: str | os.PathLike[str] | None,
+    device: torch.device,
+    dims: int = INCEPTION_DIMS[-1],
+    accept_others: bool = False,
+    advice: str = ACCEPT,
+) -> Features:
+    """Build pytorch-fid's Inception: images resized to 299 x 299 (bilinear), and its own scaling to [-1, 1].
+
+    Another network's weights are refused, with `advice` on what else can be done, unless others are accepted.
+    """
     from pytorch_fid import inception as published  # here: it imports torchvision, which takes a second
 
     path = Path(weights or fetched(INCEPTION_URL, "92 MB", "Inception weights of FID", NO_INCEPTION))
@@ -98,22 +116,21 @@ def inception(opt: argparse.Namespace, weights: str | None, device: torch.device
         frechet, kernel, what = "fid", "kid", "pytorch-fid's Inception and preprocessing"
     else:
         frechet, kernel, what = "fd", "kd", f"another Inception ({digest[:8]}), pytorch-fid's preprocessing"
-    if not genuine and not opt.accept_other_weights:
+    if not genuine and not accept_others:
         raise UserError(
-            f"{path} is not the network that FID is defined by: its SHA-256 begins with {digest[:8]}, not with "
-            f"{INCEPTION_HASH}. Fetch {INCEPTION_URL}, or type --accept_other_weights to use it: its numbers are then "
-            "called FD and KD"
+            f"{path} is not the network that FID and KID are defined by: its SHA-256 begins with {digest[:8]}, not with "
+            f"{INCEPTION_HASH}. Fetch {INCEPTION_URL}, or {advice}"
         )
     try:
         with mock.patch.object(published, "load_state_dict_from_url", lambda *_, **__: tensors):
-            network = published.InceptionV3([published.InceptionV3.BLOCK_INDEX_BY_DIM[opt.dims]]).to(device).eval()
+            network = published.InceptionV3([published.InceptionV3.BLOCK_INDEX_BY_DIM[dims]]).to(device).eval()
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise UserError(f"{path} does not hold pytorch-fid's Inception ({reason}); fetch {INCEPTION_URL}") from None
-    if opt.dims != INCEPTION_DIMS[-1]:  # as pytorch-fid says: not a FID, and not comparable with one
-        frechet, kernel = f"{frechet}_{opt.dims}", f"{kernel}_{opt.dims}"
+    if dims != INCEPTION_DIMS[-1]:  # as pytorch-fid says: not a FID, and not comparable with one
+        frechet, kernel = f"{frechet}_{dims}", f"{kernel}_{dims}"
 
     def extract(images: Tensor) -> Tensor:
         return F.adaptive_avg_pool2d(network(images)[0], 1).flatten(1)
 
-    return Features(frechet, kernel, opt.dims, f"{what}, {opt.dims} dims", digest, extract)
+    return Features(frechet, kernel, dims, f"{what}, {dims} dims", digest, extract)

@@ -6,18 +6,16 @@ import argparse
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
-from unittest import mock
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from util.backbones import BACKBONES, INCEPTION_FILE, backbone_layers, cache, tapped
-from util.checkpoint import load_weights
+from util.backbones import INCEPTION_FILE, Use, cache
 from util.errors import UserError
-from util.metrics.kernel_distance import kernel_distance
+from util.metrics.features import Features, inception, is_genuine, squeezenet
+from util.metrics.kernel_distance import kernel_distance_and_spread
 
-Extract = Callable[[Tensor], Tensor]
+KSD = Use("ksd", "--ksd_weights names its file", "or type --ksd_weights FILE")
 METRICS = ("auto", "l1", "kid", "ksd", "none")
 WORDS = {
     "kid": "unbiased squared MMD on pytorch-fid's Inception, 2048 dims",
@@ -33,15 +31,20 @@ class Score(NamedTuple):
     fakes: int
     reals: int
     resolution: list[int] | None  # [width, height] of the translations; None when they differ
+    spread: float | None = None  # of a distance over subsets
+    words: str = ""  # what the spread is of
 
 
 def available(opt: argparse.Namespace, paired: bool) -> dict[str, str]:
     """Return the metrics that can be had, those preferred first, and what makes each possible."""
     found = {}
-    if opt.inception_weights or inception_file(opt).is_file():
+    other = _other_network(opt)
+    if opt.inception_weights or (
+        inception_file(opt).is_file() and not other
+    ):  # what was typed is refused when it loads
         found["kid"] = "Inception's weights are there"
     if squeezenet_weights(opt):
-        found["ksd"] = "SqueezeNet's weights are there" + (", Inception's are not" if not found else "")
+        found["ksd"] = "SqueezeNet's weights are there" + (f", Inception's are not{other}" if not found else "")
     if paired:
         found["l1"] = "the data has the truth" + (", and no network's weights are there" if not found else "")
     return found
@@ -59,19 +62,26 @@ def choose_metric(opt: argparse.Namespace, paired: bool) -> tuple[str, str]:
         )
     if wanted == "kid" and "kid" not in found:
         raise UserError(
-            f"--best_metric kid needs Inception's weights: put {INCEPTION_FILE} (see pytorch-fid) into {cache()}, or type "
-            "--inception_weights FILE"
+            f"--best_metric kid needs Inception's weights{_other_network(opt)}: put {INCEPTION_FILE} (see pytorch-fid) "
+            f"into {cache()}, or type --inception_weights FILE"
         )
     if wanted != "auto":
         return wanted, "as asked"
     for metric, reason in found.items():
         return metric, reason
-    return "none", "unpaired, and neither Inception's nor SqueezeNet's weights are there"
+    return "none", f"unpaired, and neither Inception's nor SqueezeNet's weights are there{_other_network(opt)}"
 
 
 def inception_file(opt: argparse.Namespace) -> Path:
     """Return where Inception's weights are looked for."""
     return Path(opt.inception_weights) if opt.inception_weights else cache() / INCEPTION_FILE
+
+
+def _other_network(opt: argparse.Namespace) -> str:
+    """Say so where the file in torch's cache is not the Inception that its name promises."""
+    file = inception_file(opt)
+    other = not opt.inception_weights and file.is_file() and not is_genuine(file)
+    return f" ({file} is another network)" if other else ""
 
 
 def squeezenet_weights(opt: argparse.Namespace) -> str | None:
@@ -98,7 +108,7 @@ class HeldOut:
         self.metrics = [name for name in dict.fromkeys([metric, *others]) if name != "none"]
         self.sides = ("A", "B") if opt.direction == "AtoB" else ("B", "A")
         with torch.random.fork_rng():  # networks are built with random weights first, which training shall not notice
-            self.extract = {name: _extractor(name, opt, device) for name in self.metrics if name != "l1"}
+            self.features = {name: _features(name, opt, device) for name in self.metrics if name != "l1"}
         self.real: dict[tuple[str, str], Tensor] = {}  # by metric and side
 
     def score(self, translate: Callable[[Tensor], Tensor]) -> float | None:
@@ -117,8 +127,8 @@ class HeldOut:
         self, translate: Callable[[Tensor], Tensor], sides: tuple[str, str], metrics: Sequence[str]
     ) -> dict[str, Score]:
         source, target = sides
-        extract = {name: self.extract[name] for name in metrics if name != "l1"}
-        fresh_reals = [name for name in extract if (name, target) not in self.real]
+        networks = {name: self.features[name].network for name in metrics if name != "l1"}
+        fresh_reals = [name for name in networks if (name, target) not in self.real]
         fakes: dict[str, list[Tensor]] = {name: [] for name in metrics}
         reals: dict[str, list[Tensor]] = {name: [] for name in fresh_reals}
         seen: dict[str, set[str]] = {source: set(), target: set()}
@@ -133,30 +143,28 @@ class HeldOut:
                         truth = batch[target][fresh[source]].to(self.device)
                         fakes[name].append((image - truth).abs().flatten(1).mean(1))
                     else:
-                        fakes[name].append(extract[name](image))
+                        fakes[name].append(networks[name](_judged(image)))
             if fresh[target] and fresh_reals:
                 real = batch[target][fresh[target]].to(self.device)
                 for name in fresh_reals:
-                    reals[name].append(extract[name](real))
-        for name, features in reals.items():
-            self.real[name, target] = torch.cat(features)  # the real images never change
+                    reals[name].append(networks[name](_judged(real)))
+        for name, found in reals.items():
+            self.real[name, target] = torch.cat(found)  # the real images never change
         counts = len(seen[source]), len(seen[target])
-        if extract and min(counts) < 2:
+        if networks and min(counts) < 2:
             raise UserError(
-                f"{', '.join(extract)}: a distance between sets of images needs two of each kind, and there are "
+                f"{', '.join(networks)}: a distance between sets of images needs two of each kind, and there are "
                 f"{counts[0]} and {counts[1]} to evaluate on; take more images or a larger --holdout"
             )
         resolution = list(shapes.pop()) if len(shapes) == 1 else None
-        values = {
-            name: float(torch.cat(found).mean())
-            if name == "l1"
-            else kernel_distance(torch.cat(found), self.real[name, target])
-            for name, found in fakes.items()
-        }
-        return {
-            name: Score(value, counts[0], counts[0] if name == "l1" else counts[1], resolution)
-            for name, value in values.items()
-        }
+        scores = {}
+        for name, found in fakes.items():
+            if name == "l1":
+                scores[name] = Score(float(torch.cat(found).mean()), counts[0], counts[0], resolution)
+            else:
+                value, spread, words = kernel_distance_and_spread(torch.cat(found), self.real[name, target])
+                scores[name] = Score(value, *counts, resolution, spread, words)
+        return scores
 
 
 def _unseen(paths: Sequence[str], seen: set[str]) -> list[int]:
@@ -169,19 +177,13 @@ def _unseen(paths: Sequence[str], seen: set[str]) -> list[int]:
     return places
 
 
-def _extractor(metric: str, opt: argparse.Namespace, device: torch.device) -> Extract:
-    """Return the function from images in [-1, 1] to (B, D) features."""
+def _features(metric: str, opt: argparse.Namespace, device: torch.device) -> Features:
+    """Return the network in whose features a metric's distance is taken."""
     if metric == "ksd":
-        backbone = BACKBONES["squeezenet"]
-        layers = backbone_layers("squeezenet", squeezenet_weights(opt) or "imagenet").to(device)
-        return lambda images: tapped(layers, backbone.taps[-1:], (_rgb(images) + 1) / 2)[0].mean((2, 3))
-    from pytorch_fid import inception
-
-    path = inception_file(opt)
-    with mock.patch.object(inception, "load_state_dict_from_url", lambda *_, **__: load_weights(path)):
-        network = inception.InceptionV3([inception.InceptionV3.BLOCK_INDEX_BY_DIM[2048]]).to(device).eval()
-    return lambda images: F.adaptive_avg_pool2d(network((_rgb(images) + 1) / 2)[0], 1).flatten(1)
+        return squeezenet(squeezenet_weights(opt) or "imagenet", device, KSD)
+    return inception(inception_file(opt), device, advice="leave --inception_weights out to train without kid")
 
 
-def _rgb(images: Tensor) -> Tensor:
-    return images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
+def _judged(images: Tensor) -> Tensor:
+    """Return images in [-1, 1] as a network of features takes them: RGB, in [0, 1]."""
+    return (images.expand(-1, 3, -1, -1) + 1) / 2

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import statistics
+
 import torch
 from torch import Tensor
+
+SUBSETS, LARGEST_SUBSET = 100, 1000
 
 
 def kernel_distance(fake: Tensor, real: Tensor) -> float:
     """Return the unbiased squared MMD of (N, D) and (M, D) features under the kernel (x.y / D + 1)^3; lower is better."""
     everyone = slice(None)
     return _unbiased(*_kernels(fake, real), everyone, everyone)
+
+
+def kernel_distance_and_spread(fake: Tensor, real: Tensor, seed: int = 0) -> tuple[float, float | None, str]:
+    """Return the distance of all samples, its deviation over random halves of the smaller set, and the latter in words."""
+    value = kernel_distance(fake, real)
+    size = min(LARGEST_SUBSET, min(len(fake), len(real)) // 2)
+    if size < 2:
+        return value, None, "no subsets"
+    values = kernel_distance_over_subsets(fake, real, SUBSETS, size, seed)
+    return value, statistics.stdev(values), f"spread: deviation over {SUBSETS} subsets of {size}"
 
 
 def kernel_distance_over_subsets(fake: Tensor, real: Tensor, subsets: int, size: int, seed: int = 0) -> list[float]:

@@ -23,6 +23,8 @@ def inception_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         weights = inception._inception_v3(num_classes=1008, aux_logits=False, weights=None).state_dict()
+        for kernel in (value for value in weights.values() if value.ndim == 4):
+            kernel *= 6**0.5  # from torch's gain to He's: with the former nothing is left of an image at the last layer
     home = tmp_path_factory.mktemp("torch")
     path = home / "hub" / "checkpoints" / INCEPTION_FILE
     path.parent.mkdir(parents=True)
