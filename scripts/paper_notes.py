@@ -15,11 +15,12 @@ test images. Don't expect to meet a number by typing its row once.
 
 - A run is named once, and its commands stand under the table that has it first; other rows name it and that table. A
   `--teacher NAME` is trained by the command that has `--name NAME`.
-- `test.py` makes pictures, of every test image. `evaluate.py` translates them once more and prints the FID of each direction
-  that was learned ([evaluation.md](evaluation.md)). What the printed scores compare with: in the code that CRD and DCD build on,
-  the real test images (paired) or all real images of the target domain, training set included (unpaired:
-  `--protocol train+test`); ReKo does not tell, and the test images are taken. The scores on Cityscapes come from segmentation
-  networks that are not here: bring one, and `evaluate.py --metrics miou` asks it.
+- `test.py` makes pictures, of every test image. `evaluate.py` translates them once more and prints the FID of each
+  direction that was learned ([evaluation.md](evaluation.md)).
+- What the printed scores compare with: in the code that CRD and DCD build on, the real test images (paired) or all real
+  images of the target domain, training set included (unpaired: `--protocol train+test`). ReKo does not tell; the test
+  images are taken. The scores on Cityscapes come from segmentation networks that are not here: bring one, and
+  `evaluate.py --metrics miou` asks it.
 - What a command does not type is the method's default: [reko](reko.md), [portable](portable.md), [dcd](dcd.md),
   [crd](crd.md).
 - M: millions of weights. G: 1e9 multiply-accumulates, as printed, and of one 256x256 image as counted here in three

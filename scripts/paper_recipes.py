@@ -167,7 +167,7 @@ def test_command(run: Run, row: Row) -> str:
 
 
 def evaluate_command(run: Run, row: Row) -> str:
-    """Return the command that scores a run as a row's paper does, or nothing where the score needs a segmentation network."""
+    """Return the command that scores a run as the row's paper does, or nothing if that takes a segmentation network."""
     if row.metric != "FID":
         return ""
     words = f"python evaluate.py --name {run.name} --metrics fid"

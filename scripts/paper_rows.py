@@ -148,7 +148,7 @@ def wrapped(command: str) -> str:
 
 
 def script(of_table: Sequence[Entry]) -> str:
-    """Return a shell script: data sets, then for each row what it needs, how it is trained, tested and scored, or why not."""
+    """Return a shell script: data sets, then for each row how it is trained, tested and scored, or why not."""
     recipes = [recipe(entry[0]) for entry in of_table]
     fetches = dict.fromkeys(r.run.place.fetch for r in recipes if isinstance(r, Recipe))
     lines = [
