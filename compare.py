@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         least = f"{SAVING + REPORTING:.0f} seconds are kept for saving and for the report"
         raise UserError(f"--minutes {opt.minutes:g} leaves no time to train: {least}; type --minutes 2 or more")
     if (folder := Path(opt.plan)).is_dir():
-        rewrite(folder, opt.latex)
+        rewrite(folder, opt.out, opt.latex)
         return
     plan = read_plan(opt.plan)
     if not Path(plan.data).exists():
@@ -70,13 +70,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(write_report(out, plan, opt.latex))
 
 
-def rewrite(folder: Path, latex: bool) -> None:
+def rewrite(folder: Path, out: str | None, latex: bool) -> None:
     """Write a report from the plan, the lines and the pictures that its folder holds."""
     missing = [name for name in (PLAN, LINES) if not (folder / name).is_file()]
     if missing:
         raise UserError(
             f"{folder} is no report's folder: it has no {missing[0]}; type a plan file, e.g. plans/toy.toml"
         )
+    if out:
+        raise UserError(f"--out {out}: the report of {folder} is written into that folder itself; leave --out out")
     print(write_report(folder, read_plan(folder / PLAN), latex))
 
 

@@ -17,7 +17,9 @@ from util.plugin_manager import plugin_manager
 PAGE = Path("docs/flags.md")
 HEAD = """# All flags
 
-Written by `make docs` from the parsers. `python train.py --model <name> --help` shows the same on a terminal.
+What every flag of `train.py`, `test.py` and `evaluate.py` means. Written by `make docs` from the parsers;
+`python train.py --model <name> --help` shows the same on a terminal. `evaluate.py` has the first table's, too, and takes
+what is not typed from the run that it judges. [compare.md](compare.md) has the flags of `compare.py`.
 A typed flag beats a model's default, and that beats the general default.
 """
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 HEAD = """# The papers' numbers as commands
 
 Written by `python -m scripts.paper_rows`; the numbers are in `scripts/paper_results.csv`. Each of the {rows} numbers in
-the tables of four papers stands here once: {run} with a training and a test command ({gated} of them need your own copy
-of Cityscapes), {not_run} with the reason why there is none. `python -m scripts.paper_rows --paper crd --table 4` prints
-a table's commands as a shell script, teachers included.
+the tables of four papers stands here once: {run} with commands to train and test ({gated} of them need your own copy
+of Cityscapes), the {scored} FIDs among them with one to score, too; {not_run} with the reason why there are none.
+`python -m scripts.paper_rows --paper crd --table 4` prints a table's commands as a shell script, teachers included.
 
 **These are the papers' numbers, not ours**: nothing here was measured by this project. ReKo reports 8 trials; the
 others report no spread, and the published code of CRD and DCD keeps the best of many checkpoints by its score on the
@@ -15,9 +15,12 @@ test images. Don't expect to meet a number by typing its row once.
 
 - A run is named once, and its commands stand under the table that has it first; other rows name it and that table. A
   `--teacher NAME` is trained by the command that has `--name NAME`.
-- The commands make pictures, of every test image. What the printed scores compare them to: in the code that CRD and
-  DCD build on, the real test images (paired) or all real images of the target domain, training set included
-  (unpaired); ReKo does not tell. The scores on Cityscapes come from segmentation networks that are not here.
+- `test.py` makes pictures, of every test image. `evaluate.py` translates them once more and prints the FID of each
+  direction that was learned ([evaluation.md](evaluation.md)).
+- What the printed scores compare with: in the code that CRD and DCD build on, the real test images (paired) or all real
+  images of the target domain, training set included (unpaired: `--protocol train+test`). ReKo does not tell; the test
+  images are taken. The scores on Cityscapes come from segmentation networks that are not here: bring one, and
+  `evaluate.py --metrics miou` asks it.
 - What a command does not type is the method's default: [reko](reko.md), [portable](portable.md), [dcd](dcd.md),
   [crd](crd.md).
 - M: millions of weights. G: 1e9 multiply-accumulates, as printed, and of one 256x256 image as counted here in three

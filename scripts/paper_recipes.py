@@ -1,4 +1,4 @@
-"""How each published row is run here: a training and a test command, or the reason why it can't be."""
+"""How each published row is run here: commands to train, test and evaluate, or the reason why it can't be."""
 
 from __future__ import annotations
 
@@ -57,10 +57,16 @@ class Run:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What makes a row's pictures."""
+    """What makes a row's pictures, and its score if the metric is here."""
 
     run: Run
     test: str
+    evaluate: str = ""
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        """Return what is typed after the training."""
+        return (self.test, self.evaluate) if self.evaluate else (self.test,)
 
 
 def recipe(row: Row) -> Recipe | str:
@@ -75,7 +81,7 @@ def recipe(row: Row) -> Recipe | str:
     if missing:
         return f"{missing} is not here yet"
     run = run_of(row)
-    return Recipe(run, test_command(run, row))
+    return Recipe(run, test_command(run, row), evaluate_command(run, row))
 
 
 def run_of(row: Row) -> Run:
@@ -158,3 +164,14 @@ def test_command(run: Run, row: Row) -> str:
         there = f" --results_dir ./results/{row.dataset}" if row.dataset == "zebra2horse" else ""
         return f"{words}/testB --model test --model_suffix _B --num_test {place.tests_B}{there}"
     return f"{words}/testA --model test --model_suffix _A --num_test {place.tests}"
+
+
+def evaluate_command(run: Run, row: Row) -> str:
+    """Return the command that scores a run as the row's paper does, or nothing if that takes a segmentation network."""
+    if row.metric != "FID":
+        return ""
+    words = f"python evaluate.py --name {run.name} --metrics fid"
+    if run.base == "pix2pix":
+        return f"{words} --phase val" + (" --eval" if run.model in ("crd", "dcd") else "")
+    # CRD's and DCD's code compares with all real images of the target domain; ReKo does not tell
+    return words + (" --protocol train+test" if row.paper in ("crd", "dcd") else "")

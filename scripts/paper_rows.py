@@ -41,11 +41,12 @@ def page() -> str:
     """Return docs/papers.md."""
     every = entries(read_rows())
     where: dict[Run, str] = {}  # the table in which a run's commands stand
+    runnable = [how for entry in every if isinstance(how := recipe(entry[0]), Recipe)]
     parts = [HEAD.format(**counts(every))]
     for paper, of_paper in itertools.groupby(every, key=lambda entry: entry[0].paper):
         parts.append(PAPERS[paper])
         for table, of_table in itertools.groupby(of_paper, key=lambda entry: entry[0].table):
-            parts += section(paper, table, list(of_table), where)
+            parts += section(paper, table, list(of_table), where, runnable)
     return "\n\n".join(parts) + "\n"
 
 
@@ -53,16 +54,20 @@ def counts(every: Sequence[Entry]) -> dict[str, int]:
     """Count the published numbers by what can be done about them."""
     rows = {entry: len(entry) for entry in every}
     run = {entry: rows[entry] for entry in every if isinstance(recipe(entry[0]), Recipe)}
+    scored = sum(rows[entry] for entry in run if entry[0].metric == "FID")
     gated = sum(number for entry, number in run.items() if entry[0].dataset == "cityscapes")
     return {
         "rows": sum(rows.values()),
         "run": sum(run.values()),
         "gated": gated,
+        "scored": scored,
         "not_run": sum(rows.values()) - sum(run.values()),
     }
 
 
-def section(paper: str, table: str, of_table: Sequence[Entry], where: dict[Run, str]) -> list[str]:
+def section(
+    paper: str, table: str, of_table: Sequence[Entry], where: dict[Run, str], runnable: Sequence[Recipe]
+) -> list[str]:
     """Return the heading, the rows and the commands of a paper's table."""
     here = f"{NAMES[paper]} {short(table)}"
     recipes = [recipe(entry[0]) for entry in of_table]
@@ -79,7 +84,7 @@ def section(paper: str, table: str, of_table: Sequence[Entry], where: dict[Run, 
         named = [numbers(entry), *([what] if any(data) else []), row.method, score(entry)]
         lines.append([*named, *costs(row), how_cell(how, where, here)])
     note = NOTES.get((paper, short(table)))
-    return [heading, *([note] if note else []), markdown_table(columns, lines).strip(), *commands(recipes, new)]
+    return [heading, *([note] if note else []), markdown_table(columns, lines).strip(), *commands(runnable, new)]
 
 
 def short(table: str) -> str:
@@ -122,14 +127,13 @@ def how_cell(how: Recipe | str, where: dict[Run, str], here: str) -> str:
     return f"`{how.run.name}`" + ("" if where[how.run] == here else f" ({where[how.run]})")
 
 
-def commands(recipes: Sequence[Recipe | str], new: Sequence[Run]) -> list[str]:
+def commands(runnable: Sequence[Recipe], new: Sequence[Run]) -> list[str]:
     """Return the commands of the runs that a table is the first to have, folded."""
     if not new:
         return []
-    tests = {
-        run: dict.fromkeys(how.test for how in recipes if isinstance(how, Recipe) and how.run == run) for run in new
-    }
-    blocks = ["\n".join(map(wrapped, (run.train, *tests[run]))) for run in new]
+    of_run = {run: [how for how in runnable if how.run == run] for run in new}
+    after = {run: dict.fromkeys(command for how in hows for command in how.commands) for run, hows in of_run.items()}
+    blocks = ["\n".join(map(wrapped, (run.train, *after[run]))) for run in new]
     noun = "1 run" if len(new) == 1 else f"{len(new)} runs"
     fence = "```"
     code = f"{fence}bash\n" + "\n\n".join(blocks) + f"\n{fence}"
@@ -144,7 +148,7 @@ def wrapped(command: str) -> str:
 
 
 def script(of_table: Sequence[Entry]) -> str:
-    """Return a shell script: data sets, then for each row what it needs, its training, its test, or why there is none."""
+    """Return a shell script: data sets, then for each row how it is trained, tested and scored, or why not."""
     recipes = [recipe(entry[0]) for entry in of_table]
     fetches = dict.fromkeys(r.run.place.fetch for r in recipes if isinstance(r, Recipe))
     lines = [
@@ -159,7 +163,7 @@ def script(of_table: Sequence[Entry]) -> str:
             continue
         trained = [run for run in (*how.run.needs, how.run) if run not in done]
         done |= set(trained)
-        lines += [wrapped(run.train) for run in trained] + [wrapped(how.test)]
+        lines += map(wrapped, [*(run.train for run in trained), *how.commands])
     return "\n".join(lines) + "\n"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -126,8 +128,9 @@ def page(path: Path = LINES) -> str:
     return "\n".join([*parts, RULES])
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Write the page."""
+    argparse.ArgumentParser(prog="python -m scripts.reliability_page", description=__doc__).parse_args(argv)
     write_text(PAGE, page())
     print(f"{PAGE} is written")
 

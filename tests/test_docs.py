@@ -19,10 +19,10 @@ OPTIONS = {"train.py": TrainOptions, "test.py": TestOptions, "evaluate.py": Eval
 
 
 def commands() -> list[str]:
-    """Return every `python train.py …`, `test.py …` and `evaluate.py …` on the pages."""
+    """Return every `python train.py …`, `test.py …` and `evaluate.py …` on the pages, and what torchrun starts."""
     pages = [page for page in PAGES if page.name != "papers.md"]  # its runs need one another: test_paper_rows.py
     text = "\n".join(page.read_text() for page in pages).replace("\\\n", " ")
-    found = re.findall(r"python ((?:train|test|evaluate)\.py [^`\n#]*)", text)
+    found = re.findall(r"(?:python|torchrun [^`\n]*?) ((?:train|test|evaluate)\.py [^`\n#]*)", text)
     return sorted({command.strip() for command in found if not re.search(r"…|\.\.\.|<", command)})
 
 
@@ -55,6 +55,15 @@ def test_flags_in_docs_exist() -> None:
             lines = [line for line in page.read_text().splitlines() if "scripts." not in line]  # flags of their own
             unknown = set(re.findall(r"(?<![\w-])(--[a-zA-Z_]\w*)", "\n".join(lines))) - known
             assert not unknown, f"{page.name} names {unknown}"
+
+
+def test_the_plans_and_scripts_on_the_pages_exist() -> None:
+    text = "\n".join(page.read_text() for page in PAGES)
+    plans = set(re.findall(r"plans/\w+\.toml", text))
+    modules = set(re.findall(r"python -m ((?:scripts|datasets)\.\w+)", text))
+    assert plans and modules
+    places = [*(ROOT / plan for plan in plans), *(ROOT / module.replace(".", "/") for module in modules)]
+    assert not [place for place in places if not (place.exists() or place.with_suffix(".py").exists())]
 
 
 def test_the_hook_list_is_complete() -> None:

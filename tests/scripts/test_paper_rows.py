@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from models.networks import define_G
+from options.evaluate_options import EvaluateOptions
 from options.test_options import TestOptions
 from options.train_options import TrainOptions
 from scripts import paper_rows
@@ -53,7 +54,8 @@ def gather(checkpoints: Path, monkeypatch) -> Callable[[str], Namespace]:
     def parse(command: str) -> Namespace:
         python, program, *words = shlex.split(command)
         assert python == "python"
-        return {"train.py": TrainOptions, "test.py": TestOptions}[program]().gather_options(words)[1]
+        programs = {"train.py": TrainOptions, "test.py": TestOptions, "evaluate.py": EvaluateOptions}
+        return programs[program]().gather_options(words)[1]
 
     return parse
 
@@ -79,7 +81,8 @@ def test_every_number_stands_on_the_page_once() -> None:
 
 def test_every_command_stands_on_the_page_once() -> None:
     page = re.sub(r" \\\n +", " ", paper_rows.page()).splitlines()
-    for command in [run.train for run in RUNS] + list(dict.fromkeys(how.test for how in RECIPES.values())):
+    after = dict.fromkeys(command for how in RECIPES.values() for command in how.commands)
+    for command in [*(run.train for run in RUNS), *after]:
         assert page.count(command) == 1, command
 
 
@@ -98,6 +101,17 @@ def test_a_training_parses_and_its_student_is_the_rows_network(run: Run, gather)
 @pytest.mark.parametrize("command", dict.fromkeys(how.test for how in RECIPES.values()))
 def test_a_test_parses(command: str, gather) -> None:
     assert gather(command).num_test >= 100
+
+
+def test_every_fid_is_scored_as_its_paper_does_and_nothing_else_is(gather) -> None:
+    for r, how in RECIPES.items():
+        assert bool(how.evaluate) == (r.metric == "FID"), r.number
+        if how.evaluate:
+            opt, tested = gather(how.evaluate), gather(how.test)
+            assert (opt.name, opt.metrics, opt.eval) == (how.run.name, "fid", tested.eval)
+            assert opt.phase == ("val" if r.model.startswith("Pix2Pix") else "test")
+            everything = r.paper in ("crd", "dcd") and r.model.startswith("CycleGAN")
+            assert opt.protocol == ("train+test" if everything else "test")
 
 
 def test_runs_have_names_of_their_own_and_results_do_not_collide() -> None:
@@ -204,7 +218,8 @@ def test_a_table_is_printed_as_a_script(capsys) -> None:
     own = ["h2z_reko_all_regions_ngf24", "h2z_reko_l2_ngf24", "h2z_reko_ngf24"]
     assert trainings == ["h2z_cyclegan_ngf24", "h2z_cyclegan_ngf64", *own]  # the teacher before its first student
     assert printed.startswith("bash ./datasets/download_cyclegan_dataset.sh horse2zebra\n")
-    assert len(re.findall(r"^python test.py ", printed, re.MULTILINE)) == 4
+    for program in ("test", "evaluate"):
+        assert len(re.findall(rf"^python {program}.py ", printed, re.MULTILINE)) == 4
     paper_rows.main(["--paper", "portable", "--table", "1"])
     assert "# not run: scores the photographs" in capsys.readouterr().out
 
