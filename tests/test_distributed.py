@@ -274,11 +274,13 @@ def test_what_can_not_be_trained_together_is_refused_once(name: str, runs: Path)
 # ---- torchrun ----------------------------------------------------------------------------------------------------------
 
 
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(ROOT / "train.py")]
+ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}
+
+
 def torchrun(flags: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     """Run train.py with two processes, as people do."""
-    command = f"{sys.executable} -m torch.distributed.run --standalone --nproc_per_node=2 {ROOT / 'train.py'}".split()
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.run([*command, *flags], cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run([*TORCHRUN, *flags], cwd=folder, env=ONE_THREAD, capture_output=True, text=True, timeout=300)
 
 
 def test_one_failing_process_ends_the_run_with_its_sentence(toy: dict[str, Path], tmp_path: Path) -> None:
@@ -293,6 +295,25 @@ def test_one_failing_process_ends_the_run_with_its_sentence(toy: dict[str, Path]
     sentences = [line for line in ended.stderr.splitlines() if line.startswith("error: ")]
     assert len(sentences) == 1 and broken.name in sentences[0]
     assert ended.stdout.count("Options ----") == 1  # only the first process speaks
+
+
+def test_all_processes_stop_at_one_step_and_one_of_them_says_how_to_go_on(toy: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "pix2pix").symlink_to(toy["pix2pix"])
+    flags = [*RUNNING["drawn"].split(), "--checkpoints_dir", "c", "--name", "asked", "--n_epochs", "5000"]
+    log, said = tmp_path / "c" / "asked" / "loss_log.txt", tmp_path / "said.txt"
+    with said.open("w") as output:
+        run = subprocess.Popen([*TORCHRUN, *flags], cwd=tmp_path, env=ONE_THREAD, stdout=output, stderr=output)
+        deadline = time.monotonic() + 200
+        while "(epoch: 2" not in (log.read_text() if log.exists() else "") and run.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        run.terminate()
+        assert run.wait(100) != 0
+    text = said.read_text()
+    steps = torch.load(log.with_name("latest_state.pth"), weights_only=True)["progress"]["place"]["steps"]
+    again = "torchrun --nproc_per_node=2 train.py --continue_train --name asked --checkpoints_dir c"
+    assert text.count(f"stopped by SIGTERM and saved after step {steps}; go on with: {again}") == 1
+    assert text.count("error: ") == 0
 
 
 # ---- who takes which images --------------------------------------------------------------------------------------------
