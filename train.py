@@ -55,7 +55,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     evaluation = None
     if metrics:
         evaluation = Evaluation(opt, model, HeldOut(held_out_dataset(opt), metrics[0], opt, model.device, metrics[1:]))
-    state = read_run(opt, model) if opt.continue_train else None
+    state, loaded = read_run(opt, model) if opt.continue_train else (None, "")
+    if loaded:
+        print(loaded)
     if state:
         refuse_other_images(dataset, state.get("data"))
     if distributed.is_first():

@@ -55,18 +55,20 @@ class Saver:
         }
 
 
-def read_run(opt: argparse.Namespace, model: BaseModel) -> dict[str, Any] | None:
-    """Load a saved run's model and return the state of the rest; None where only networks are, as upstream leaves them."""
+def read_run(opt: argparse.Namespace, model: BaseModel) -> tuple[dict[str, Any] | None, str]:
+    """Load a saved run's model; return the state of the rest, and what was loaded, in words.
+
+    There is no state where only networks are, as upstream leaves them.
+    """
     epoch = f"iter_{opt.load_iter}" if opt.load_iter > 0 else opt.epoch
     if holds_only_networks(model.save_dir, epoch):
-        print("\n".join(model.load_networks(epoch)))
-        print(f"no {STATE_FILE}: optimizers and image pools start anew, in epoch {opt.epoch_count} (--epoch_count)")
-        return None
-    state = model.load_state()
-    with understood(model.save_dir / STATE_FILE):
+        anew = f"no {STATE_FILE}: optimizers and image pools start anew, in epoch {opt.epoch_count} (--epoch_count)"
+        return None, "\n".join([*model.load_networks(epoch), anew])
+    state, path = model.load_state(), model.save_dir / STATE_FILE
+    with understood(path):
         count = len(_processes(state))
     distributed.refuse_other_number(count, opt.name)
-    return state
+    return state, f"loading the run from {path}"
 
 
 def _processes(state: Mapping[str, Any]) -> list[dict[str, Any]]:

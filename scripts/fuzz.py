@@ -130,7 +130,7 @@ def read_state(saver: Saver, path: Path) -> str:
     """Go on from a training state, as train.py does."""
     saver.model.save_dir = path.parent
     with contextlib.redirect_stdout(io.StringIO()):
-        state = read_run(saver.opt, saver.model)
+        state, _ = read_run(saver.opt, saver.model)
     assert state is not None
     saver.resume(state)
     return "used"
