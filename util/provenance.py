@@ -30,9 +30,10 @@ def commit() -> str:
 
 
 def machine() -> str:
-    """Name the processor's kind, the threads, and the GPU if one is used."""
+    """Name the kind of processor and its vector units, the threads computed on of its cores, and the GPU if one is used."""
     gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_initialized() else ""
-    return f"{platform.machine()}, {torch.get_num_threads()} threads{gpu}"
+    kind = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+    return f"{kind}, {torch.get_num_threads()} of {os.cpu_count()} cores{gpu}"
 
 
 def provenance() -> dict[str, Any]:

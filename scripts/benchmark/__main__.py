@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from scripts.benchmark import data, inference, loop, relation, scaling, step
+from scripts.benchmark import data, image, inference, loop, means, relation, scaling, step
 from util.errors import for_people
 from util.provenance import append_lines, provenance
 
@@ -19,7 +19,9 @@ COMMANDS: dict[str, Any] = {
     "relation": relation,
     "step": step,
     "loop": loop,
+    "means": means,
     "data": data,
+    "image": image,
     "inference": inference,
     "scaling": scaling,
 }
