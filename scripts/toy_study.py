@@ -8,6 +8,7 @@ one stopped, and `--report` writes the page from the lines alone.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import statistics
 import subprocess
@@ -84,9 +85,9 @@ def run_all(opt: argparse.Namespace) -> None:
     if unknown:
         raise UserError(f"--rows {opt.rows}: '{unknown[0]}' is none of {', '.join(ROWS)}")
     print(make_toy(Path(opt.root) / "toy", size=opt.size, train=opt.train, test=20))
+    rows = {name: ROWS[name] for name in opt.rows.split(",")}
     for seed in range(opt.seeds):
         teacher = f"teacher_seed{seed}"
-        rows = {name: ROWS[name] for name in opt.rows.split(",")}
         if any(row.needs_teacher for row in rows.values()):
             run(opt, TEACHER, Row("cycle_gan"), seed, opt.teacher_epochs, opt.teacher_ngf, teacher)
         for name, row in rows.items():
@@ -94,11 +95,21 @@ def run_all(opt: argparse.Namespace) -> None:
             if row.model != "cycle_gan" and not row.needs_teacher:
                 flags = (*flags, "--perceptual_weights", opt.perceptual_weights, "--teacher_ngf", str(opt.teacher_ngf))
             run(opt, name, Row(row.model, flags), seed, opt.epochs, opt.ngf)
-        if ALONE in rows and len(rows) > 1:
-            lines = {line["row"]: line for line in read_lines(opt.lines) if line["seed"] == seed}
-            longest = max(line["seconds"] + line["teacher_seconds"] for name, line in lines.items() if name in rows)
-            epochs = max(1, round(opt.epochs * longest / lines[ALONE]["seconds"]))
+    if ALONE in rows and len(rows) > 1:
+        epochs = epochs_of_the_slowest(read_lines(opt.lines), list(rows), opt.epochs)
+        for seed in range(opt.seeds):
             run(opt, SAME_SECONDS, ROWS[ALONE], seed, epochs, opt.ngf)
+
+
+def epochs_of_the_slowest(lines: list[dict[str, Any]], rows: Sequence[str], epochs: int) -> int:
+    """Return the epochs that the student alone has time for while the slowest row trains, its teacher included.
+
+    Of each row the fastest seed counts: other programs can only lengthen a run, never shorten it.
+    """
+    seconds = {
+        name: min(line["seconds"] + line["teacher_seconds"] for line in lines if line["row"] == name) for name in rows
+    }
+    return math.ceil(epochs * max(seconds.values()) / seconds[ALONE])
 
 
 def run(opt: argparse.Namespace, name: str, row: Row, seed: int, epochs: int, ngf: int, folder: str = "") -> None:
@@ -165,14 +176,33 @@ def report(lines: list[dict[str, Any]]) -> str:
         seconds, before = (statistics.mean(line[key] for line in group) for key in ("seconds", "teacher_seconds"))
         steps = f"{group[0]['student_steps']} | {group[0]['teacher_steps']}"
         text.append(f"| {name} | {' | '.join(cells)} | {steps} | {seconds:.0f} | {before:.0f} | {len(group)} |")
-    smallest = smallest_difference([[line["inside"] for line in group] for group in groups.values()])
-    if smallest:
-        text += ["", f"Differences inside below {smallest:.3f} can't be told from chance here (5 %, pooled over rows)."]
     text += ["", "Errors are mean absolute differences to the truth, of a range of 2, inside and outside the objects."]
-    fewest = min((len(group) for name, group in groups.items() if name in (*ROWS, TEACHER, SAME_SECONDS)), default=0)
-    if fewest < SEEDS:
-        text += ["", f"**Unfinished: {fewest} of {SEEDS} seeds. Nothing here can be told from chance yet.**"]
+    whole = {name: [line["inside"] for line in group] for name, group in groups.items() if len(group) >= SEEDS}
+    missing = [name for name in (TEACHER, *ROWS, SAME_SECONDS) if name not in whole]
+    text += [""] + (verdict(whole) if ALONE in whole else [])
+    if missing:
+        text += [f"**Unfinished: fewer than {SEEDS} seeds of {', '.join(missing)}.**"]
     return "\n".join(text) + "\n"
+
+
+def verdict(rows: dict[str, list[float]]) -> list[str]:
+    """Say what the errors inside of rows with all seeds tell about the student alone, and what they don't."""
+    smallest = smallest_difference(list(rows.values()))
+    assert smallest is not None  # several seeds each
+    alone = statistics.mean(rows[ALONE])
+    gains = {name: alone - statistics.mean(values) for name, values in rows.items() if name != ALONE}
+    named = {
+        "Better than the student alone by more than that": [name for name, gain in gains.items() if gain > smallest],
+        "Worse by more than that": [name for name, gain in gains.items() if -gain > smallest],
+        "Not to be told from it": [name for name, gain in gains.items() if abs(gain) <= smallest],
+    }
+    text = [f"Differences inside below {smallest:.3f} can't be told from chance here (5 %, pooled over rows)."]
+    text += [f"{words}: {', '.join(names)}." for words, names in named.items() if names]
+    if TEACHER in gains:
+        spread = max(statistics.stdev(rows[name]) for name in (ALONE, TEACHER))
+        lead = f"The teacher's lead over the student alone is {gains[TEACHER]:.3f}"
+        text += [f"{lead}: {gains[TEACHER] / spread:.1f} standard deviations, of the larger of the two."]
+    return [" ".join(text), ""]
 
 
 def mean_and_spread(values: list[float]) -> str:

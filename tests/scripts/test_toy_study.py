@@ -33,13 +33,41 @@ def test_the_page_has_a_row_per_method() -> None:
     page = toy_study.report([line("student alone", 0, 0.4), line("student alone", 1, 0.5), line("crd", 0, 0.3)])
     assert "| student alone | 0.450 ± 0.071 | 0.100 ± 0.000 | 4 | 0 | 10 | 0 | 2 |" in page
     assert "| crd | 0.300 | 0.100 | 4 | 0 | 10 | 0 | 1 |" in page
-    assert "can't be told from chance" in page
-    assert "Unfinished: 1 of 3 seeds" in page  # crd has one only
+    assert "can't be told" not in page  # from two seeds and one nothing is said
+    assert "Unfinished: fewer than 3 seeds of teacher, student alone, reko," in page
 
 
-def test_a_finished_study_does_not_call_itself_unfinished() -> None:
-    page = toy_study.report([line(row, seed, 0.4 + seed / 10) for row in ("student alone", "crd") for seed in range(3)])
-    assert "Unfinished" not in page
+def finished(**means: float) -> list[dict]:
+    """Return three seeds of every row, 0.1 apart, around 0.5 or the mean that is given."""
+    names = (toy_study.TEACHER, *toy_study.ROWS, toy_study.SAME_SECONDS)
+    spread = {0: -0.1, 1: 0.0, 2: 0.1}
+    return [line(row, seed, means.get(row, 0.5) + by) for row in names for seed, by in spread.items()]
+
+
+def test_a_study_is_finished_when_every_row_has_all_seeds() -> None:
+    lines = finished()
+    assert "Unfinished" not in toy_study.report(lines)
+    assert "fewer than 3 seeds of crd.**" in toy_study.report([one for one in lines if one["row"] != "crd"])
+    assert "fewer than 3 seeds of reko on crd.**" in toy_study.report(
+        [one for one in lines if (one["row"], one["seed"]) != ("reko on crd", 1)]
+    )
+
+
+def test_the_verdict_names_what_is_beyond_chance_and_the_teachers_lead() -> None:
+    lines = [*finished(teacher=0.1, crd=0.3, dcd=0.8), line("retired", 0, 9.0)]  # one seed of no row of the study
+    page = toy_study.report(lines)
+    # 8 rows of 3 seeds: 16 degrees of freedom, t 2.120, variance 0.01: 0.1731; a row of one seed changes nothing
+    assert "below 0.173 can't be told" in page
+    assert "Better than the student alone by more than that: teacher, crd." in page
+    assert "Worse by more than that: dcd." in page
+    assert "lead over the student alone is 0.400: 4.0 standard deviations" in page
+
+
+def test_the_same_seconds_are_those_of_the_fastest_seeds() -> None:
+    slow = [{**line(row, 0, 0.4), "seconds": 100.0, "teacher_seconds": 70.0} for row in ("student alone", "crd")]
+    fast = [{**line("student alone", 1, 0.4), "seconds": 10.0}]
+    fast += [{**line("crd", 1, 0.4), "seconds": 30.0, "teacher_seconds": 11.0}]
+    assert toy_study.epochs_of_the_slowest([*slow, *fast], ["student alone", "crd"], 10) == 41
 
 
 def test_a_row_is_run_once_and_its_line_says_how(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
