@@ -36,7 +36,9 @@ def number(value: float) -> str:
 
 def table(lines: Sequence[Line], columns: dict[str, str]) -> str:
     """Write a table with a column for each field, and under it where its numbers come from."""
-    cells = ([number(c) if isinstance(c, float) else c for c in (line.get(name, "") for name in columns)] for line in lines)
+    cells = (
+        [number(c) if isinstance(c, float) else c for c in (line.get(name, "") for name in columns)] for line in lines
+    )
     return markdown_table(list(columns.values()), cells) + "\n" + conditions(lines) + "\n"
 
 
@@ -74,7 +76,7 @@ def step(lines: Sequence[Line], batch: int) -> str:
     columns = {
         "model": "model", "base": "base", "part": "part", "variant": "path", "seconds": "seconds",
         "gain_seconds": "default is faster by", "cpu_seconds": "CPU seconds", "gain_cpu_seconds": "by (CPU)",
-        "extra_memory_MB": "memory, MB",
+        "extra_memory_MB": "memory, MB", "gigaflops": "GFLOP", "gigabytes": "GB touched", "floor_seconds": "floor, seconds",
     }  # fmt: skip
     return table(own, columns)
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
+from scripts.benchmark.step import FLAGGED, build
 from scripts.benchmark.step import add_arguments as add_step_arguments
-from scripts.benchmark.step import build
 from scripts.benchmark.timing import median_seconds, wait_for
 from util.finite import FiniteWatch, norms
 from util.health import Health
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def rows(opt: argparse.Namespace) -> list[dict[str, object]]:
     """Time a step and each duty by itself; a duty that comes every n images costs its nth part of a step's time."""
     with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-        step = build(opt, opt.part or "step", "default", Path(folder))
+        step = build(opt, opt.part or "step", FLAGGED if opt.flags else "default", Path(folder))
         model = step.__self__  # type: ignore[attr-defined]
         model.opt.display_id = 0  # no visdom server is asked for; a viewer is fed by a thread of its own
         visualizer, progress = Visualizer(model.opt), Progress(10**6, 10**3)

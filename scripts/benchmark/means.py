@@ -155,7 +155,9 @@ def compiled(size: int) -> Iterator[Case]:
         other = copy.deepcopy(network)
         keep_hooks_out(other)
         other.compile()
-        yield Case(name, partial(forward_backward, network, image), partial(forward_backward, other, image), "--compile")
+        yield Case(
+            name, partial(forward_backward, network, image), partial(forward_backward, other, image), "--compile"
+        )
 
 
 MEANS: dict[str, Callable[[int], Iterator[Case]]] = {

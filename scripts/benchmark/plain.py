@@ -24,7 +24,7 @@ def make_plain(model: BaseModel, discarded: bool = False) -> None:
     what the objectives of `TERMS` save. `discarded` adds what DCD's published code computes and throws away.
     """
     for group in (group for optimizer in model.optimizers for group in optimizer.param_groups):
-        group["fused"], group["foreach"] = None, False
+        group["fused"], group["foreach"] = None, None  # PyTorch's default: one by one, and foreach on a GPU
     if isinstance(model, OnlineDistillModel):
         write_out(model.objectives)
         if model.best_G_T is not None:

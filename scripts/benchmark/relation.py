@@ -19,35 +19,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the sizes."""
     parser.add_argument("--elements", type=int, default=256)
     parser.add_argument("--dims", type=int, default=768)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
 
 
 def rows(opt: argparse.Namespace) -> list[dict[str, object]]:
     """Time the project's relation loss and the direct formula in turn, and compare both with float64."""
     torch.manual_seed(0)
-    student, teacher = (torch.rand(opt.elements, opt.dims) * 2 - 1 for _ in range(2))
+    student, teacher = ((torch.rand(opt.elements, opt.dims) * 2 - 1).to(opt.device) for _ in range(2))
     # the frugal one first: a process's peak memory only ever rises
     paths: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"gram": relation_loss, "direct": direct_relation_loss}
     memory, results = {}, {}
     warm_up(student, teacher)
     for name, path in paths.items():
-        before = peak_bytes()
+        before = peak(opt.device)
         results[name] = value_and_gradient(path, student, teacher)
-        memory[name] = peak_bytes() - before
+        memory[name] = peak(opt.device) - before
     value, gradient = value_and_gradient(direct_relation_loss, student.double(), teacher.double())
     errors = {
         name: (float((v - value).abs() / value), float((g - gradient).norm() / gradient.norm()))
         for name, (v, g) in results.items()
     }
     runs = {name: lambda path=path: value_and_gradient(path, student, teacher) for name, path in paths.items()}
-    seconds = median_seconds(runs, opt.repeats)
+    seconds = median_seconds(runs, opt.repeats, opt.device)
     return [
         {
-            "variant": name, "elements": opt.elements, "dims": opt.dims,
+            "variant": name, "elements": opt.elements, "dims": opt.dims, "device": opt.device,
             "seconds": seconds[name], "speedup": seconds["direct"] / seconds[name],
             "extra_memory_MB": memory[name] / 2**20, "value_error": errors[name][0], "gradient_error": errors[name][1],
         }
         for name in paths
     ]  # fmt: skip
+
+
+def peak(device: str) -> int:
+    """Return the most bytes that were held so far, on a GPU by its tensors, else by the process."""
+    return torch.cuda.max_memory_allocated() if device == "cuda" else peak_bytes()
 
 
 def direct_relation_loss(student: Tensor, teacher: Tensor, angle_weight: float = 2.0) -> Tensor:

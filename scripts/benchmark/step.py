@@ -21,12 +21,14 @@ from models.distillation.online import STUDENT, OnlineDistillModel
 from options.train_options import TrainOptions
 from scripts.benchmark.plain import make_plain
 from scripts.benchmark.timing import Times, median_times, peak_bytes, resident_bytes, wait_for
+from scripts.benchmark.work import Work, peak_flops, work_of
 from util.plugin_manager import plugin_manager
 
 HELP = "a training step of a model, plain and by default"
 VARIANTS = ("default", "plain")
 # DCD's published code also goes back through the teacher for a loss that it then discards; timed apart.
 PUBLISHED = "published"
+FLAGGED = "default with --flags"
 # What a frozen teacher shares with its student, of --net_flags.
 SHARED = ("--netG", "--netD", "--ndf", "--norm", "--n_layers_D")
 # In an online student's own turn the teacher only translates; its D is left out, which is no part of the student.
@@ -43,26 +45,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--size", type=int, default=256)
     add("--device", choices=("cpu", "cuda"), default="cpu")
     add(
-        "--flags", default="", help="more flags of train.py for the default path, in one string: '--compile --amp bf16'"
+        "--flags",
+        default="",
+        help="flags of train.py to time the default path with, too, in one string: '--compile --amp bf16'",
     )
     add("--net_flags", default="", help="flags for both paths, e.g. '--ngf 8 --ndf 8'")
 
 
 def rows(opt: argparse.Namespace) -> list[dict[str, object]]:
-    """Time both paths of each part that the model has; memory is that of a step in a process of its own."""
+    """Time both paths of each part that the model has; memory is that of a step in a process of its own.
+
+    The floor is the time that the step's floating-point operations take at the speed of a product of large matrices.
+    """
+    peak = peak_flops(opt.device, torch.bfloat16 if "bf16" in opt.flags else torch.float32)
     found: list[dict[str, object]] = []
     for part in [opt.part] if opt.part else parts(opt.model):
         seconds = times(opt, part)
         for variant in seconds:
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
-                memory = alone.submit(memory_of_a_step, opt, part, variant).result()
+                memory, work = alone.submit(memory_and_work, opt, part, variant).result()
             found.append(
                 {
                     "model": opt.model, "part": part, "variant": variant, "base": opt.base, "batch": opt.batch,
                     "size": opt.size, "device": opt.device, "seconds": seconds[variant].wall,
                     "speedup": seconds["plain"].wall / seconds[variant].wall, "cpu_seconds": seconds[variant].cpu,
                     "cpu_speedup": seconds["plain"].cpu / seconds[variant].cpu, "extra_memory_MB": memory / 2**20,
-                    "flags": " ".join([opt.net_flags, opt.flags if variant == "default" else ""]).strip(),
+                    "gigaflops": work.flops / 1e9, "gigabytes": work.bytes / 1e9, "floor_seconds": work.flops / peak,
+                    "flags": " ".join([opt.net_flags, opt.flags if variant == FLAGGED else ""]).strip(),
                 }
             )  # fmt: skip
     return found
@@ -77,36 +86,38 @@ def variants(opt: argparse.Namespace, part: str) -> tuple[str, ...]:
     """Return the ways to compute a part."""
     objectives = getattr(plugin_manager().get("models", opt.model), "objective_names", ())
     published = part == STUDENT and "discriminator_cooperated" in objectives
-    return (*VARIANTS, PUBLISHED) if published else VARIANTS
+    return (*VARIANTS, *([FLAGGED] if opt.flags else []), *([PUBLISHED] if published else []))
 
 
 def times(opt: argparse.Namespace, part: str) -> dict[str, Times]:
-    """Return the median seconds of a step by variant, after one that warms up."""
+    """Return the median seconds of a step by variant, after some that warm up."""
     with tempfile.TemporaryDirectory() as folder:
         steps: dict[str, Callable[[], object]] = {
             name: build(opt, part, name, Path(folder)) for name in variants(opt, part)
         }
-        median_times(steps, 1, opt.device)
+        median_times(steps, 3 if opt.device == "cuda" else 1, opt.device)  # compiles, chooses algorithms, allocates
         return median_times(steps, opt.repeats, opt.device)
 
 
-def memory_of_a_step(opt: argparse.Namespace, part: str, variant: str) -> float:
-    """Return the bytes at the peak of two steps beyond what the process held before; on a GPU, what was allocated."""
+def memory_and_work(opt: argparse.Namespace, part: str, variant: str) -> tuple[float, Work]:
+    """Return what two steps take at most beyond what was held before, in bytes, and the work of a third."""
     with tempfile.TemporaryDirectory() as folder:
         step = build(opt, part, variant, Path(folder))
-        before = resident_bytes()
+        on_gpu = opt.device == "cuda"
+        before = torch.cuda.memory_allocated() if on_gpu else resident_bytes()
         for _ in range(2):  # from the second step on, Adam's moments are there
+            if on_gpu:
+                torch.cuda.reset_peak_memory_stats()  # what compiling took is no part of a step
             step()
-        if opt.device == "cuda":
-            wait_for(opt.device)
-            return float(torch.cuda.max_memory_allocated())
-        return float(peak_bytes() - before)
+        wait_for(opt.device)
+        taken = (torch.cuda.max_memory_allocated() if on_gpu else peak_bytes()) - before
+        return float(taken), work_of(step)
 
 
 def build(opt: argparse.Namespace, part: str, variant: str, folder: Path) -> Callable[[], object]:
     """Build the model, give it random images, and return its step."""
     model = build_model(opt, part, variant, folder)
-    if variant != "default":
+    if variant not in ("default", FLAGGED):
         make_plain(model, discarded=variant == PUBLISHED)
     if part == STUDENT:
         model.begin_pass(STUDENT)
@@ -128,7 +139,7 @@ def build_model(opt: argparse.Namespace, part: str, variant: str, folder: Path) 
         "0" if opt.device == "cuda" else "-1",
     ]
     words += ["--seed", "1", "--batch_size", str(opt.batch), "--crop_size", str(opt.size), "--load_size", str(opt.size)]
-    flags = [*opt.net_flags.split(), *(opt.flags.split() if variant == "default" else [])]
+    flags = [*opt.net_flags.split(), *(opt.flags.split() if variant == FLAGGED else [])]
     if issubclass(kind, OfflineDistillModel):
         teacher = folder / "teacher"
         if not teacher.is_dir():
@@ -141,7 +152,7 @@ def build_model(opt: argparse.Namespace, part: str, variant: str, folder: Path) 
     if issubclass(kind, OnlineDistillModel | OfflineDistillModel):
         flags += ["--base", opt.base]
         flags += ["--perceptual_weights", "random"] if "perceptual" in kind.objective_names else []
-    return train_model([*words, "--name", variant, "--model", opt.model, *flags])
+    return train_model([*words, "--name", variant.split()[-1], "--model", opt.model, *flags])
 
 
 def train_model(words: list[str]) -> BaseModel:

@@ -1,0 +1,66 @@
+"""The work of a step: its multiplications and additions, the bytes that its operations touch, and the machine's speed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import flop_registry
+
+from scripts.benchmark.timing import median_seconds
+
+SIDE = 1024  # of the matrices that the machine's speed is measured with
+
+
+class Work(NamedTuple):
+    """Floating-point operations (a multiply-add counts two), and bytes that operations read and write, caches unseen."""
+
+    flops: int
+    bytes: int
+
+
+class Counter(TorchDispatchMode):
+    """Count the work of everything that is computed under it, backward passes and optimizers included."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.work = Work(0, 0)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        out = func(*args, **kwargs)
+        flops = flop_registry.get(func.overloadpacket)
+        self.work = Work(
+            self.work.flops + (flops(*args, **kwargs, out_val=out) if flops else 0),
+            self.work.bytes + (0 if func.is_view else touched(args, kwargs, out)),
+        )
+        return out
+
+
+def touched(*values: Any) -> int:
+    """Return the bytes of all tensors among the values, each once."""
+    tensors = {id(leaf): leaf for leaf in tree_leaves(values) if isinstance(leaf, Tensor)}
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+
+
+def work_of(run: Callable[[], object]) -> Work:
+    """Run once and return the work."""
+    with Counter() as counter:
+        run()
+    return counter.work
+
+
+def peak_flops(device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32, repeats: int = 5) -> float:
+    """Return the floating-point operations a second that a product of large matrices reaches here."""
+    matrix = torch.ones(SIDE, SIDE, device=device, dtype=dtype)
+
+    def multiply() -> None:
+        for _ in range(4):
+            matrix @ matrix
+
+    multiply()
+    return 4 * 2 * SIDE**3 / median_seconds({"product": multiply}, repeats, device)["product"]

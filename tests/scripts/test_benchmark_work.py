@@ -1,0 +1,36 @@
+"""The work of a step is counted right, where it can be counted by hand."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from scripts.benchmark.work import peak_flops, work_of
+
+
+def test_a_convolution_forward_and_backward() -> None:
+    layer, image = nn.Conv2d(3, 5, 3, padding=1, bias=False), torch.rand(2, 3, 8, 8)
+    forward = 2 * 2 * 8 * 8 * 3 * 5 * 3 * 3  # two operations for each weight, position and image
+    assert work_of(lambda: layer(image)).flops == forward
+    assert work_of(lambda: layer(image).sum().backward()).flops == 2 * forward  # images need no gradient
+    leaf = image.requires_grad_()
+    assert work_of(lambda: layer(leaf).sum().backward()).flops == 3 * forward
+
+
+def test_bytes_are_what_goes_in_and_out_and_views_are_free() -> None:
+    x, y = torch.rand(10, 10), torch.rand(10, 10)
+    assert work_of(lambda: x + y).bytes == 3 * 400
+    assert work_of(lambda: x + x).bytes == 2 * 400
+    assert work_of(lambda: x.t()[2:4]).bytes == 0
+
+
+def test_an_optimizer_reads_and_writes_its_moments() -> None:
+    weight = nn.Parameter(torch.rand(100))
+    weight.grad = torch.rand(100)
+    adam = torch.optim.Adam([weight], fused=True)
+    adam.step()
+    assert work_of(adam.step).bytes >= 4 * 400  # weight, gradient, two moments
+
+
+def test_the_peak_is_a_speed() -> None:
+    assert peak_flops(repeats=1) > 1e8
