@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from data.judged_images import Side, choose_data, folder, sides_of, together
+from data.judged_images import Side, choose_data, folder, sides_of, split_of, together
 from models.saved_generators import Generator, generators, training_facts
 from options.base_options import read_saved_options
 from options.evaluate_options import EvaluateOptions, metric_names
@@ -84,10 +84,13 @@ def judge_run(opt: argparse.Namespace, saved: dict[str, Any]) -> list[dict[str, 
             "--real_stats and --save_real_stats are about one domain, and the networks here translate into both; type "
             f"--networks {chosen[0].name}"
         )
-    sides, more = {}, None
+    sides, more, split = {}, None, opt.phase
     if needs_images(opt) or "crop" not in opt.preprocess:
         for note in choose_data(opt):
             print(note)
+        split, warning = split_of(opt, saved)
+        if warning:
+            print(warning)
         sides = sides_of(opt, opt.phase)
         more = sides_of(opt, "train") if opt.protocol == "train+test" else None
     mode = network_mode(opt)
@@ -108,12 +111,12 @@ def judge_run(opt: argparse.Namespace, saved: dict[str, Any]) -> list[dict[str, 
             "weights": sha256(one.file),
             "direction": f"{one.source}to{one.target}",
         }
-        lines += measure(evidence_of(opt, one, sides, more), facts, "pairs by name")
+        lines += measure(evidence_of(opt, one, sides, more, split), facts, "pairs by name")
     return lines
 
 
 def evidence_of(
-    opt: argparse.Namespace, one: Generator, sides: dict[str, Side], more: dict[str, Side] | None
+    opt: argparse.Namespace, one: Generator, sides: dict[str, Side], more: dict[str, Side] | None, split: str
 ) -> Evidence:
     """Return what is known about one network: its images, the reals, the truths if there are any, and itself."""
     device = device_of(opt)
@@ -138,8 +141,8 @@ def evidence_of(
         one.file,
         tuple(source.tensor(0).shape),
         device,
-        opt.phase if opt.phase in ("test", "train") else "test",
-        opt.protocol,
+        split,
+        split if more is None else f"train+{split}",
         f"{opt.dataroot} has no truth for each image of side {one.source}: its {one.target} has other names",
     )
 

@@ -22,12 +22,22 @@ from util.metrics.record import metric_line
 from util.provenance import append_lines
 
 METRICS_FILE = "metrics.jsonl"
-IMAGES = {
-    "train": "held-out images",
-    "val": "the val folder",
-    "test": "the TEST set (--protocol paper)",
-    "nowhere": "no images",
+HELD_OUT = {  # where held-out images come from: on the screen, and in a line's protocol
+    "train": ("held-out images", "held-out part of train"),
+    "val": ("the val folder", "val folder"),
+    "nowhere": ("no images", ""),
 }
+TEST_SET = ("the TEST set (--protocol paper)", "paper: the test set, during training")
+
+
+def images(opt: argparse.Namespace) -> tuple[str, str]:
+    """Name the images that a run is evaluated on: on the screen, and in a line's protocol."""
+    return TEST_SET if on_test_set(opt) else HELD_OUT[opt.held_out_from]
+
+
+def on_test_set(opt: argparse.Namespace) -> bool:
+    """Tell whether a run is evaluated on the images that judge it."""
+    return opt.protocol == "paper" and opt.held_out_from != "nowhere"
 
 
 class Best(NamedTuple):
@@ -74,7 +84,7 @@ class Evaluation:
                 said.append(f"{label} {values}{' (best so far)' if better else ''}")
         if distributed.is_first():  # the others take part for the sake of norms that all share
             append_lines(self.model.save_dir / METRICS_FILE, lines)
-        return lines, f"epoch {epoch} on {IMAGES[self.opt.held_out_from]}: {'; '.join(said)}"
+        return lines, f"epoch {epoch} on {images(self.opt)[0]}: {'; '.join(said)}"
 
     def score(self, translate: Callable[[Tensor], Tensor]) -> float | None:
         """Return the deciding score of a translation that the model wants to judge; None if no metric decides."""
@@ -111,7 +121,7 @@ class Evaluation:
         batch_norm = any(isinstance(module, _BatchNorm) for module in translator.network.modules())
         back = {"AtoB": "BtoA", "BtoA": "AtoB"}
         return {
-            "split": "test" if opt.held_out_from == "test" else "held_out",
+            "split": opt.held_out_from if on_test_set(opt) else "held_out",
             "experiment": opt.name,
             "model": opt.model,
             "direction": back[opt.direction] if translator.backward else opt.direction,
@@ -122,9 +132,8 @@ class Evaluation:
         }
 
     def _line(self, metric: str, score: Score, facts: Mapping[str, Any]) -> dict[str, Any]:
-        where = {"train": "held-out part of train", "val": "val folder", "test": "paper: the test set, during training"}
         what = f"{WORDS[metric]}, {score.words}" if score.words else WORDS[metric]
-        protocol = f"{where[self.opt.held_out_from]}; {what}; images of --crop_size, unquantised"
+        protocol = f"{images(self.opt)[1]}; {what}; images of --crop_size, unquantised"
         return metric_line(
             metric,
             score.value,

@@ -12,7 +12,7 @@ FACTS = (
     "spread",  # float: of KID over its subsets, the 95th percentile of a latency, …; None when there is none
     "count_fakes",
     "count_reals",
-    "split",  # held_out, test, train+test or folder
+    "split",  # test, val or train, held_out, train+test (train+val, …) or folder
     "protocol",  # what was done, in words
     "experiment",  # the --name
     "model",
