@@ -15,13 +15,12 @@ from models.averaging import SUFFIX, steps_taken
 from models.base_model import BaseModel, Translator
 from models.distillation.frozen import translating
 from util import distributed
-from util.checkpoint import network_state, save_checkpoint
+from util.checkpoint import StateDict, checkpoint_sha256, network_state, save_checkpoint
 from util.errors import UserError
 from util.metrics.held_out import WORDS, HeldOut, Score
-from util.metrics.record import metric_line
+from util.metrics.record import METRICS_FILE, metric_line
 from util.provenance import append_lines
 
-METRICS_FILE = "metrics.jsonl"
 HELD_OUT = {  # where held-out images come from: on the screen, and in a line's protocol
     "train": ("held-out images", "held-out part of train"),
     "val": ("the val folder", "val folder"),
@@ -77,8 +76,10 @@ class Evaluation:
                     self._facts(name, translator, variant) | steps | {"epoch": epoch, "train_seconds": train_seconds}
                 )
                 facts["seconds"] = time.monotonic() - began
+                weights = network_state(network)
+                facts["weights"] = checkpoint_sha256(weights) if distributed.is_first() else None
                 lines += [self._line(metric, score, facts) for metric, score in scores.items()]
-                better = not translator.teaches and self._keep_if_best(name, variant, network, scores, epoch)
+                better = not translator.teaches and self._keep_if_best(name, variant, weights, scores, epoch)
                 values = ", ".join(f"{metric} {score.value:.4g}" for metric, score in scores.items())
                 label = name if variant == "last" else f"{name} ({variant})"
                 said.append(f"{label} {values}{' (best so far)' if better else ''}")
@@ -96,7 +97,7 @@ class Evaluation:
         return [("last", translator.network)] + ([("ema", averaged)] if averaged is not None else [])
 
     def _keep_if_best(
-        self, name: str, variant: str, network: nn.Module, scores: Mapping[str, Score], epoch: int
+        self, name: str, variant: str, weights: StateDict, scores: Mapping[str, Score], epoch: int
     ) -> bool:
         """Save the weights as best_net_<name>.pth if the deciding metric was never as low."""
         if self.held_out.metric == "none":
@@ -105,7 +106,7 @@ class Evaluation:
         if not math.isfinite(score) or (before and score >= before.score):
             return False
         if distributed.is_first():
-            save_checkpoint(network_state(network), self.model.save_dir / f"best_net_{name}.pth")
+            save_checkpoint(weights, self.model.save_dir / f"best_net_{name}.pth")
         self.best[name] = Best(score, epoch, variant)
         return True
 
