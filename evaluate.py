@@ -15,15 +15,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from data.judged_images import Side, choose_data, folder, sides_of, together
-from models.saved_generators import Generator, generators, training_facts
+from data.judged_images import Side, choose_data, folder, sides_of, split_of, together
+from models.made_by import read_made_by
+from models.saved_generators import Generator, generators
+from models.training_facts import TrainingFacts
 from options.base_options import read_saved_options
 from options.evaluate_options import EvaluateOptions, metric_names
 from options.test_options import network_mode
 from util.errors import UserError, for_people
 from util.images import mkdirs, save_image, tensor2im
 from util.metrics.evidence import Evidence, Images, Measured, in_order_of
-from util.metrics.record import REALS_ARE, metric_line
+from util.metrics.record import METRICS_FILE, REALS_ARE, metric_line
 from util.metrics.table import table
 from util.plugin_manager import plugin_manager
 from util.provenance import append_lines, sha256
@@ -45,8 +47,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 def lines_file(opt: argparse.Namespace, argv: Sequence[str]) -> Path:
     """Return the run's file of numbers; two folders without a run's name have the one of all results."""
     if opt.fakes and not any(word.split("=")[0] == "--name" for word in argv):
-        return Path(opt.results_dir) / "metrics.jsonl"
-    return Path(opt.checkpoints_dir) / opt.name / "metrics.jsonl"
+        return Path(opt.results_dir) / METRICS_FILE
+    return Path(opt.checkpoints_dir) / opt.name / METRICS_FILE
 
 
 def judge_folders(opt: argparse.Namespace) -> list[dict[str, Any]]:
@@ -69,11 +71,25 @@ def judge_folders(opt: argparse.Namespace) -> list[dict[str, Any]]:
             f"{fakes.where} has {len(fakes)} images and {reals.where} has {len(reals)}; each fake needs its truth"
         )
     words = f"pairs by {opt.pair_by}"
-    lines = measure(evidence, {"experiment": opt.name if opt.name != "experiment_name" else None}, words)
+    facts = {"experiment": opt.name if opt.name != "experiment_name" else None} | origin(opt)
+    lines = measure(evidence, facts, words)
     if opt.reals_are:
         for one in lines:
             one["protocol"] += f"{REALS_ARE}{opt.reals_are}"
     return lines
+
+
+def origin(opt: argparse.Namespace) -> dict[str, Any]:
+    """Return what is known of the network that made a folder of fakes, and of its training if its file is as it was."""
+    made = read_made_by(Path(opt.fakes), opt.fakes_ending)
+    if not made:
+        return {}
+    place = ["--name", made["experiment"], "--checkpoints_dir", opt.checkpoints_dir]
+    folder, name = Path(opt.checkpoints_dir) / made["experiment"], made["network"]
+    of_network = [path for path in folder.glob("*.pth") if path.name.startswith(f"{made['epoch']}_net_{name}")]
+    files = [path for path in of_network if sha256(path) == made["weights"]]
+    training = TrainingFacts(folder, read_saved_options(place)) if files else None
+    return made | (training.of(made["epoch"], name, made["weights"]) if training else {})
 
 
 def judge_run(opt: argparse.Namespace, saved: dict[str, Any]) -> list[dict[str, Any]]:
@@ -84,10 +100,13 @@ def judge_run(opt: argparse.Namespace, saved: dict[str, Any]) -> list[dict[str, 
             "--real_stats and --save_real_stats are about one domain, and the networks here translate into both; type "
             f"--networks {chosen[0].name}"
         )
-    sides, more = {}, None
+    sides, more, split = {}, None, opt.phase
     if needs_images(opt) or "crop" not in opt.preprocess:
         for note in choose_data(opt):
             print(note)
+        split, warning = split_of(opt, saved)
+        if warning:
+            print(warning)
         sides = sides_of(opt, opt.phase)
         more = sides_of(opt, "train") if opt.protocol == "train+test" else None
     mode = network_mode(opt)
@@ -98,22 +117,23 @@ def judge_run(opt: argparse.Namespace, saved: dict[str, Any]) -> list[dict[str, 
         "epoch": opt.epoch if opt.load_iter == 0 else f"iter_{opt.load_iter}",
         "network_mode": mode,
         "seed": saved.get("seed"),
-        **training_facts(opt, saved),
     }
-    lines = []
+    training, lines = TrainingFacts(Path(opt.checkpoints_dir) / opt.name, saved), []
     for one in chosen:
+        weights = sha256(one.file)
         facts = about | {
             "network": one.name,
             "variant": one.variant,
-            "weights": sha256(one.file),
+            "weights": weights,
             "direction": f"{one.source}to{one.target}",
+            **training.of(about["epoch"], one.name, weights),
         }
-        lines += measure(evidence_of(opt, one, sides, more), facts, "pairs by name")
+        lines += measure(evidence_of(opt, one, sides, more, split), facts, "pairs by name")
     return lines
 
 
 def evidence_of(
-    opt: argparse.Namespace, one: Generator, sides: dict[str, Side], more: dict[str, Side] | None
+    opt: argparse.Namespace, one: Generator, sides: dict[str, Side], more: dict[str, Side] | None, split: str
 ) -> Evidence:
     """Return what is known about one network: its images, the reals, the truths if there are any, and itself."""
     device = device_of(opt)
@@ -138,8 +158,8 @@ def evidence_of(
         one.file,
         tuple(source.tensor(0).shape),
         device,
-        opt.phase if opt.phase in ("test", "train") else "test",
-        opt.protocol,
+        split,
+        split if more is None else f"train+{split}",
         f"{opt.dataroot} has no truth for each image of side {one.source}: its {one.target} has other names",
     )
 

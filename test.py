@@ -6,6 +6,7 @@ The pictures and a page of them go to results/<name>/<phase>_<epoch>/. The archi
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from tqdm import tqdm
 
 from data import create_dataset
 from models import create_model
-from options.base_options import save_options
+from models.made_by import write_made_by
+from options.base_options import read_saved_options, save_options
 from options.test_options import TestOptions, network_mode
 from util.errors import for_people
 from util.html import HTML, save_images
@@ -23,7 +25,8 @@ from util.randomness import seed_everything
 @for_people
 def main(argv: Sequence[str] | None = None) -> None:
     """Translate as the options say."""
-    opt = TestOptions().parse(argv)
+    argv = sys.argv[1:] if argv is None else argv
+    opt, saved = TestOptions().parse(argv), read_saved_options(argv)
     seed_everything(opt.seed)
     opt.num_threads, opt.batch_size = 0, 1  # one image at a time, in order, as it is
     opt.serial_batches = opt.no_flip = True
@@ -39,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     epoch = f"{opt.epoch}_iter{opt.load_iter}" if opt.load_iter > 0 else opt.epoch
     web_dir = Path(opt.results_dir) / opt.name / f"{opt.phase}_{epoch}"
     webpage = HTML(web_dir, f"Experiment = {opt.name}, Phase = {opt.phase}, Epoch = {epoch}")
+    write_made_by(web_dir, opt, saved, model, network_mode(opt))
     count = min(len(dataset), opt.num_test)
     if count < len(dataset):
         print(f"{count} of {len(dataset)} images; --num_test {len(dataset)} takes all")

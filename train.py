@@ -16,11 +16,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from data import Loader, create_dataset, held_out_dataset, settle_source, summarise
+from data import Loader, create_dataset, held_out_dataset, judged_phase, settle_source, summarise
 from data.identity import identity, refuse_other_images
 from models import create_model
 from models.base_model import BaseModel
-from models.evaluation import IMAGES, Evaluation
+from models.evaluation import Evaluation, images
 from models.saver import Saver, read_run
 from options.base_options import refuse_to_overwrite, save_options
 from options.train_options import TrainOptions
@@ -197,7 +197,9 @@ def plan_evaluation(opt: argparse.Namespace) -> list[str]:
         best = (
             "the latest counts as the best, no best_net is kept" if metric == "none" else f"best is the lowest {metric}"
         )
-        print(f"evaluation on {IMAGES[opt.held_out_from]}: {best} ({reason}; --best_metric chooses)")
+        print(f"evaluation on {images(opt)[0]}: {best} ({reason}; --best_metric chooses)")
+        if opt.held_out_from == "train" and judged_phase(Path(opt.dataroot), opt.dataset_mode) == "val":
+            print("they are taken from train (--holdout): val is the test set where there is no test folder")
     metrics = dict.fromkeys([metric, *(available(opt, paired) if opt.eval_freq > 0 else [])])
     return list(metrics) if set(metrics) != {"none"} else []
 

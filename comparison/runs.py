@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from comparison.plan import ALONE, SAME_SECONDS, TEACHER, Budget, Method, Plan
-from data import create_dataset, settle_source
+from data import create_dataset, judged_phase, settle_source
 from data.image_folder import make_dataset
 from options.train_options import TrainOptions
 from util.metrics.held_out import choose_metric
@@ -194,13 +194,13 @@ def tested_images(plan: Plan) -> list[Path]:
 
 
 def _test_phase(plan: Plan) -> str:
-    return "test" if (Path(plan.data) / "test").is_dir() else "val"
+    return judged_phase(Path(plan.data), "aligned" if plan.base == "pix2pix" else "unaligned")
 
 
 def source_folder(plan: Plan, target: bool = False) -> Path:
     """Return the folder of the test images that an unpaired study translates, or of those it translates towards."""
     backwards = "BtoA" in _flag(plan.flags, "--direction")
-    return Path(plan.data) / ("testB" if backwards != target else "testA")
+    return Path(plan.data) / f"{_test_phase(plan)}{'B' if backwards != target else 'A'}"
 
 
 def _flag(words: Iterable[str], name: str) -> list[str]:

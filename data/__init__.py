@@ -13,6 +13,7 @@ from data.aligned_dataset import AlignedDataset
 from data.base_dataset import BaseDataset
 from data.companions import KINDS, own_folder, source_side
 from data.holdout import settle_source
+from data.layout import judged_phase
 from data.loader import Loader
 from data.sampling import WHOLE, Share
 from data.single_dataset import SingleDataset
@@ -22,7 +23,7 @@ from data.unaligned_dataset import UnalignedDataset
 from util import distributed
 from util.plugin_manager import hookimpl, plugin_manager
 
-__all__ = ["BaseDataset", "Loader", "create_dataset", "held_out_dataset", "settle_source", "summarise"]
+__all__ = ["BaseDataset", "Loader", "create_dataset", "held_out_dataset", "judged_phase", "settle_source", "summarise"]
 
 
 def create_dataset(opt: Namespace, whole: bool = False) -> Loader:

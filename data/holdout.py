@@ -8,6 +8,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
+from data.layout import has_phase, judged_phase
 from util.errors import UserError
 
 FEWEST = 2  # a distance between sets of features needs two of each
@@ -28,14 +29,15 @@ def split(paths: Sequence[str], fraction: float, minimum: int = FEWEST) -> tuple
 
 
 def has_validation(opt: Namespace) -> bool:
-    """Tell whether the data folder comes with a `val` phase of its own."""
-    names = ("valA", "valB") if opt.dataset_mode == "unaligned" else ("val",)
-    return all((Path(opt.dataroot) / name).is_dir() for name in names)
+    """Tell whether the data folder has a `val` phase to choose by: not where it is the test set, or trained on."""
+    root, mode = Path(opt.dataroot), opt.dataset_mode
+    return opt.phase != "val" and all(has_phase(root, mode, phase) for phase in ("val", "test"))
 
 
 def settle_source(opt: Namespace, asked: bool, before: str | None) -> str:
     """Decide once for a run's whole life which images it is evaluated on: those of train, val, test or nowhere.
 
+    Only `--protocol paper` evaluates on the test set, which is val where there is no test folder.
     `before` is what an interrupted run decided: the images that it trains on can't change on the way.
     """
     if before not in (None, "nowhere"):
@@ -43,18 +45,18 @@ def settle_source(opt: Namespace, asked: bool, before: str | None) -> str:
     if not asked:
         return "nowhere"
     if opt.protocol == "paper":
-        return "test"
+        return judged_phase(Path(opt.dataroot), opt.dataset_mode)
     if has_validation(opt):
         return "val"
     if before == "nowhere":
         raise UserError(
-            "the run has trained on all images, so none are left to evaluate on; make a val folder, or start a run under "
-            "another --name with --eval_freq from the beginning"
+            "the run has trained on all images, so none are left to evaluate on; start a run under another --name with "
+            "--eval_freq from the beginning, or make a val folder beside a test folder (alone it is the test set)"
         )
     if opt.holdout == 0:
         raise UserError(
-            "--holdout 0 keeps no image to evaluate on, and there is no val folder; type --holdout 0.1, or --eval_freq 0 "
-            "(and --best_metric none)"
+            "--holdout 0 keeps no image to evaluate on, and there is no val folder beside a test folder; type --holdout "
+            "0.1, or --eval_freq 0 (and --best_metric none)"
         )
     return "train"
 
@@ -72,7 +74,7 @@ def part(paths: Sequence[str], opt: Namespace) -> list[str]:
         if len(held_out) < FEWEST:
             raise UserError(
                 f"--holdout {fraction} holds out {len(held_out) or 'none'} of {len(paths)} images, and a score needs "
-                f"{FEWEST}; take more images, a larger --holdout, or make a val folder"
+                f"{FEWEST}; take more images, a larger --holdout, or make a val folder beside a test folder"
             )
         return held_out
     return split(paths, fraction)[0] if fraction and opt.isTrain else list(paths)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import copy
 import math
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 from torch import Tensor
 
 from data.image_folder import is_image_file, open_image
-from data.layout import nothing_found, phases
+from data.layout import judged_phase, nothing_found, phases
 from util.errors import UserError
 from util.images import tensor2im
 from util.metrics.evidence import Images
@@ -74,11 +75,25 @@ def choose_data(opt: Namespace) -> list[str]:
             raise nothing_found(Namespace(**(vars(opt) | {"dataset_mode": "unaligned"})), root)
         opt.dataset_mode = fitting[0]
         notes.append(f"--dataset_mode {opt.dataset_mode}, by the folders in {root}")
-    found = phases(root, opt.dataset_mode, opt.phase)
-    if found and opt.phase == "test" and "test" not in found and "val" in found:
+    if opt.phase == "test" and judged_phase(root, opt.dataset_mode) == "val":
         opt.phase = "val"
         notes.append(f"{root} has no test images: its val images are translated")
     return notes
+
+
+def split_of(opt: Namespace, saved: Mapping[str, Any]) -> tuple[str, str]:
+    """Return what the images of `opt.phase` are to a run with the `saved` options, and what to say aloud about it.
+
+    They are `held_out` if the run chose its best on them, `train` if it was trained on them, or what their phase is
+    called. A folder of the same name counts as the run's own data: it may have moved, but not become unseen.
+    """
+    own = saved.get("dataroot") and Path(saved["dataroot"]).resolve().name == Path(opt.dataroot).resolve().name
+    if own and opt.phase == saved.get("phase", "train"):
+        return "train", "warning: the run was trained on these images; the numbers say nothing about others"
+    if own and opt.phase == saved.get("held_out_from"):
+        chosen = f"warning: the run chose its best on these images (--phase {opt.phase}), so they flatter it"
+        return opt.phase if saved.get("protocol") == "paper" else "held_out", chosen
+    return opt.phase, ""
 
 
 def folder(directory: str, ending: str = "", size: int | None = None) -> Images:

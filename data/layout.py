@@ -41,12 +41,22 @@ def is_collection(root: Path) -> bool:
 
 def phases(root: Path, mode: str, wanted: str = "train") -> list[str]:
     """List the phases for which `root` holds what a mode needs, `wanted` first, training data last for a test."""
-    folders = FOLDERS.get(mode, ())
-    if not folders or not root.is_dir():
+    if mode not in FOLDERS or not root.is_dir():
         return []
     order = PHASES if wanted == "train" else PHASES[::-1]
     names = [wanted, *(phase for phase in order if phase != wanted)]
-    return [phase for phase in names if all(_has(root, folder.format(phase)) for folder in folders)]
+    return [phase for phase in names if has_phase(root, mode, phase)]
+
+
+def has_phase(root: Path, mode: str, phase: str) -> bool:
+    """Tell whether `root` holds a phase's images; of a dataset of one's own, only the folder's name is known."""
+    folders = FOLDERS.get(mode, ())
+    return all(_has(root, folder.format(phase)) for folder in folders) if folders else (root / phase).is_dir()
+
+
+def judged_phase(root: Path, mode: str) -> str:
+    """Return the phase that is the test set: test, or val where that is all there is, as upstream's pairs come."""
+    return "val" if has_phase(root, mode, "val") and not has_phase(root, mode, "test") else "test"
 
 
 def _advice(opt: Namespace, root: Path) -> str:

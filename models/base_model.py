@@ -77,6 +77,7 @@ class BaseModel(ABC):
         self.generator_terms: list[Callable[[], Tensor]] = []  # what the generators learn besides, in their own step
         self.discriminator_terms: dict[str, Callable[[], Tensor]] = {}  # per netD: what else it learns in its step
         self.averages: Averages | None = None
+        self.loaded: dict[str, Path] = {}  # what `load_networks` has read, by the networks' names in their files
         if opt.isTrain:
             check_depth(opt)
 
@@ -249,6 +250,7 @@ class BaseModel(ABC):
         paths = {name: self.save_dir / f"{epoch}_net_{name}.pth" for name in self.networks()}
         for name, path in paths.items():
             load_network(self.networks()[name], path)
+        self.loaded = paths
         return [f"loading the model from {path}" for path in paths.values()]
 
     def extra_state(self) -> dict[str, Any]:

@@ -15,19 +15,28 @@ from models.averaging import SUFFIX, steps_taken
 from models.base_model import BaseModel, Translator
 from models.distillation.frozen import translating
 from util import distributed
-from util.checkpoint import network_state, save_checkpoint
+from util.checkpoint import StateDict, checkpoint_sha256, network_state, save_checkpoint
 from util.errors import UserError
 from util.metrics.held_out import WORDS, HeldOut, Score
-from util.metrics.record import metric_line
+from util.metrics.record import METRICS_FILE, metric_line
 from util.provenance import append_lines
 
-METRICS_FILE = "metrics.jsonl"
-IMAGES = {
-    "train": "held-out images",
-    "val": "the val folder",
-    "test": "the TEST set (--protocol paper)",
-    "nowhere": "no images",
+HELD_OUT = {  # where held-out images come from: on the screen, and in a line's protocol
+    "train": ("held-out images", "held-out part of train"),
+    "val": ("the val folder", "val folder"),
+    "nowhere": ("no images", ""),
 }
+TEST_SET = ("the TEST set (--protocol paper)", "paper: the test set, during training")
+
+
+def images(opt: argparse.Namespace) -> tuple[str, str]:
+    """Name the images that a run is evaluated on: on the screen, and in a line's protocol."""
+    return TEST_SET if on_test_set(opt) else HELD_OUT[opt.held_out_from]
+
+
+def on_test_set(opt: argparse.Namespace) -> bool:
+    """Tell whether a run is evaluated on the images that judge it."""
+    return opt.protocol == "paper" and opt.held_out_from != "nowhere"
 
 
 class Best(NamedTuple):
@@ -67,14 +76,16 @@ class Evaluation:
                     self._facts(name, translator, variant) | steps | {"epoch": epoch, "train_seconds": train_seconds}
                 )
                 facts["seconds"] = time.monotonic() - began
+                weights = network_state(network)
+                facts["weights"] = checkpoint_sha256(weights) if distributed.is_first() else None
                 lines += [self._line(metric, score, facts) for metric, score in scores.items()]
-                better = not translator.teaches and self._keep_if_best(name, variant, network, scores, epoch)
+                better = not translator.teaches and self._keep_if_best(name, variant, weights, scores, epoch)
                 values = ", ".join(f"{metric} {score.value:.4g}" for metric, score in scores.items())
                 label = name if variant == "last" else f"{name} ({variant})"
                 said.append(f"{label} {values}{' (best so far)' if better else ''}")
         if distributed.is_first():  # the others take part for the sake of norms that all share
             append_lines(self.model.save_dir / METRICS_FILE, lines)
-        return lines, f"epoch {epoch} on {IMAGES[self.opt.held_out_from]}: {'; '.join(said)}"
+        return lines, f"epoch {epoch} on {images(self.opt)[0]}: {'; '.join(said)}"
 
     def score(self, translate: Callable[[Tensor], Tensor]) -> float | None:
         """Return the deciding score of a translation that the model wants to judge; None if no metric decides."""
@@ -86,7 +97,7 @@ class Evaluation:
         return [("last", translator.network)] + ([("ema", averaged)] if averaged is not None else [])
 
     def _keep_if_best(
-        self, name: str, variant: str, network: nn.Module, scores: Mapping[str, Score], epoch: int
+        self, name: str, variant: str, weights: StateDict, scores: Mapping[str, Score], epoch: int
     ) -> bool:
         """Save the weights as best_net_<name>.pth if the deciding metric was never as low."""
         if self.held_out.metric == "none":
@@ -95,7 +106,7 @@ class Evaluation:
         if not math.isfinite(score) or (before and score >= before.score):
             return False
         if distributed.is_first():
-            save_checkpoint(network_state(network), self.model.save_dir / f"best_net_{name}.pth")
+            save_checkpoint(weights, self.model.save_dir / f"best_net_{name}.pth")
         self.best[name] = Best(score, epoch, variant)
         return True
 
@@ -111,7 +122,7 @@ class Evaluation:
         batch_norm = any(isinstance(module, _BatchNorm) for module in translator.network.modules())
         back = {"AtoB": "BtoA", "BtoA": "AtoB"}
         return {
-            "split": "test" if opt.held_out_from == "test" else "held_out",
+            "split": opt.held_out_from if on_test_set(opt) else "held_out",
             "experiment": opt.name,
             "model": opt.model,
             "direction": back[opt.direction] if translator.backward else opt.direction,
@@ -122,9 +133,8 @@ class Evaluation:
         }
 
     def _line(self, metric: str, score: Score, facts: Mapping[str, Any]) -> dict[str, Any]:
-        where = {"train": "held-out part of train", "val": "val folder", "test": "paper: the test set, during training"}
         what = f"{WORDS[metric]}, {score.words}" if score.words else WORDS[metric]
-        protocol = f"{where[self.opt.held_out_from]}; {what}; images of --crop_size, unquantised"
+        protocol = f"{images(self.opt)[1]}; {what}; images of --crop_size, unquantised"
         return metric_line(
             metric,
             score.value,

@@ -12,9 +12,8 @@ from typing import Any
 from torch import nn
 
 from models.averaging import SUFFIX
-from models.base_model import STATE_FILE, BaseModel, load_network
+from models.base_model import load_network
 from models.networks import define_G
-from util.checkpoint import load_checkpoint
 from util.errors import UserError
 from util.plugin_manager import plugin_manager
 
@@ -60,7 +59,7 @@ def generators(opt: argparse.Namespace, saved: Mapping[str, Any]) -> list[Genera
             file = folder / f"{epoch}_net_{name}{ending}.pth"
             network = copy.deepcopy(students[name])
             load_network(network, file)
-            source = _source(name, opt.direction)
+            source = source_of(name, opt.direction)
             chosen.append(Generator(name, "ema" if word == "ema" else variant, network, file, source))
     return chosen
 
@@ -71,7 +70,7 @@ def student_networks(opt: argparse.Namespace) -> dict[str, nn.Module]:
     return {name: network.cpu() for name, network in model.networks().items() if name.startswith("G")}
 
 
-def _source(name: str, direction: str) -> str:
+def source_of(name: str, direction: str) -> str:
     """Return the side that a generator translates: B for G_B, which `--direction BtoA` turns round."""
     side = "B" if name.endswith("_B") else "A"
     return OTHER[side] if direction == "BtoA" else side
@@ -91,34 +90,4 @@ def _teacher(opt: argparse.Namespace, saved: Mapping[str, Any], folder: Path, ep
     ngf, netG = saved.get("teacher_ngf", opt.ngf), saved.get("teacher_netG") or opt.netG
     network = define_G(opt.input_nc, opt.output_nc, ngf, netG, opt.norm, not opt.no_dropout)
     load_network(network, file)
-    return Generator("G_teacher", variant, network, file, _source("G", opt.direction))
-
-
-def training_facts(opt: argparse.Namespace, saved: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the steps of student and teacher and the seconds of training, where the saved state tells them."""
-    file = Path(opt.checkpoints_dir) / opt.name / STATE_FILE
-    if opt.epoch != "latest" or opt.load_iter > 0 or not saved or not file.is_file():
-        return {}
-    place = load_checkpoint(file)["progress"]["place"]
-    kind = plugin_manager().get("models", opt.model)
-    passes = [
-        name for epoch in range(saved.get("epoch_count", 1), place["epoch"]) for name in _passes(kind, saved, epoch)
-    ]
-    if not passes or place["position"]:  # in the middle of an epoch only the sum is known
-        return {"train_seconds": place["seconds"]}
-    each = place["steps"] / len(passes)
-    has_teacher = "teacher_ngf" in saved
-    student = sum(name != "teacher" for name in passes)
-    teacher = sum(name != "student" for name in passes) if has_teacher else 0
-    return {
-        "student_steps": round(each * student),
-        "teacher_steps": round(each * teacher) if has_teacher else None,
-        "train_seconds": place["seconds"],
-    }
-
-
-def _passes(kind: type[BaseModel], saved: Mapping[str, Any], epoch: int) -> list[str]:
-    """Return the passes of an epoch as the training planned them."""
-    planned = object.__new__(kind)
-    planned.opt = argparse.Namespace(**saved)
-    return kind.passes(planned, epoch)
+    return Generator("G_teacher", variant, network, file, source_of("G", opt.direction))

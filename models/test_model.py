@@ -46,6 +46,7 @@ class TestModel(BaseModel):
         if suffix not in ("", SUFFIX) or path.is_file() or not forward.is_file():
             return super().load_networks(epoch)
         load_network(self.netG, forward)
+        self.loaded = {f"G_A{suffix}": forward}
         other = f"--model_suffix _B{suffix} takes the other direction"
         return [f"loading the model from {forward} (there is no {path.name}; {other})"]
 

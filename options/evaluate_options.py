@@ -111,6 +111,10 @@ class EvaluateOptions(BaseOptions):
             raise UserError(f"--metrics names none; known: {', '.join(plugin_manager().names('metrics', 'metric'))}")
         for name in metric_names(opt):
             plugin_manager().get("metrics", name, role="metric")
+        if opt.protocol == "train+test" and opt.phase == "train":
+            raise UserError(
+                "--protocol train+test adds the training images to the reals, and --phase train has them; leave one out"
+            )
         if opt.reals and not opt.fakes:
             raise UserError("--reals belongs to --fakes, the folder of generated images; a run has reals of its own")
         if opt.reals_are and not opt.reals:

@@ -70,7 +70,7 @@ class TrainOptions(BaseOptions):
         add("--eval_freq", type=int, default=0, help="epochs between evaluations on held-out images; 0 = none")
         best = "held-out metric that chooses best_net_G.pth and the best teacher; auto: kid, else ksd, else l1 (paired)"
         add("--best_metric", choices=METRICS, default="auto", help=best)
-        kept = "share of the training images kept for evaluation, if there is any and no val folder"
+        kept = "share of the training images kept for evaluation, if there is any and no val beside a test folder"
         add("--holdout", type=float, default=0.1, help=kept)
         protocol = "evaluate on held-out images, or on the test set as papers do, which every line then says"
         add("--protocol", choices=("held_out", "paper"), default="held_out", help=protocol)

@@ -25,6 +25,7 @@ from models.distillation.losses import at_regions, attention_map, top_regions
 from models.distillation.teacher import build_generator
 from util.checkpoint import load_weights
 from util.errors import UserError, for_people
+from util.provenance import provenance
 
 COLUMNS = ("by", "layer", "share", "over_area", "in_over_out")
 
@@ -52,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(table(rows))
     found = {"teacher": opt.teacher, "student": opt.student, "images": len(examples), "seed": opt.seed}
     asked = {"dataroot": opt.dataroot, "phase": opt.phase, "direction": opt.direction, "regions": opt.regions}
-    print(json.dumps(found | asked | {"rows": rows}))
+    print(json.dumps(found | asked | {"rows": rows} | provenance()))
 
 
 def measure(

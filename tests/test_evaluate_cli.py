@@ -59,7 +59,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
             save_options(opt)
             model.save_networks("latest")
             # 3 teacher epochs, after which 2 + 1 student epochs follow: 6 passes of 3 steps
-            place = Place(epoch=4, passes=6, steps=18, total_iters=18, seconds=9.5)
+            place = Place(epoch=4, passes=6 if name == "small" else 3, steps=18, total_iters=18, seconds=9.5)
             model.save_state({"place": place.state_dict()})
     return root
 
@@ -149,7 +149,49 @@ def test_the_numbers_are_those_of_the_images_that_test_py_writes(here: Path, jud
     run, folders = lines("checkpoints/facades/metrics.jsonl"), lines("results/metrics.jsonl")
     assert [line["value"] for line in run] == pytest.approx([line["value"] for line in folders], rel=1e-6)
     assert {line["direction"] for line in run} == {"BtoA"} and "eval" in run[0]["network_mode"]
-    assert {line["split"] for line in folders} == {"folder"} and folders[0]["experiment"] is None
+    assert {line["split"] for line in folders} == {"folder"} and folders[0]["weights"] == run[0]["weights"]
+
+
+def test_a_folder_of_translations_says_which_network_made_it(here: Path, judge: Evaluate) -> None:
+    applied = "--name small --gpu_ids -1 --dataroot unpaired/testA --crop_size 32"
+    test.main(applied.split())
+    test.main(f"{applied} --model_suffix _teacher_A --results_dir teacher".split())
+    folders = "--fakes {}/small/test_latest/images --fakes_ending _fake.png --reals unpaired/testB --reals_ending .png"
+    judge(f"{folders.format('results')} --metrics l1")
+    judge(f"{folders.format('teacher')} --metrics l1")
+    student, teacher = lines("results/metrics.jsonl")
+    for line, name, file in ((student, "G", "G"), (teacher, "G_teacher", "G_teacher_A")):
+        assert (line["experiment"], line["model"], line["network"], line["variant"]) == ("small", "crd", name, "last")
+        assert line["weights"] == sha256(f"checkpoints/small/latest_net_{file}.pth")
+        assert (line["epoch"], line["direction"], line["seed"], line["split"]) == ("latest", "AtoB", 3, "folder")
+        assert (line["student_steps"], line["teacher_steps"], line["train_seconds"]) == (9, 9, 9.5)
+        assert line["network_mode"].startswith("train, as upstream tests")
+    shutil.copy("checkpoints/small/latest_net_G_teacher_A.pth", "checkpoints/small/latest_net_G.pth")  # trained on
+    judge(f"{folders.format('results')} --metrics l1")
+    later = lines("results/metrics.jsonl")[-1]
+    assert later["weights"] == student["weights"] and later["student_steps"] is None
+
+
+def test_each_direction_of_a_folder_is_anothers(here: Path, judge: Evaluate) -> None:
+    applied = "--name h2z --model cycle_gan --gpu_ids -1 --dataroot unpaired --crop_size 32"
+    test.main(applied.split())
+    images = "results/h2z/test_latest/images"
+    for label in "AB":
+        endings = f"--fakes_ending _fake_{label}.png --reals_ending _real_{label}.png --pair_by order"
+        judge(f"--fakes {images} --reals {images} {endings} --metrics l1")
+    found = {line["network"]: (line["direction"], line["weights"]) for line in lines("results/metrics.jsonl")}
+    files = {name: sha256(f"checkpoints/h2z/latest_net_{name}.pth") for name in ("G_A", "G_B")}
+    assert found == {"G_A": ("AtoB", files["G_A"]), "G_B": ("BtoA", files["G_B"])}
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"_fake.png": 3}', '{"_fake.png": {"experiment": 3}}', "\0"])
+def test_what_says_nothing_about_a_folder_is_passed_over(judge: Evaluate, text: str) -> None:
+    shutil.copytree("unpaired/testA", "page/images")
+    for path in Path("page/images").iterdir():
+        path.rename(path.with_name(f"{path.stem}_fake.png"))
+    Path("page/made_by.json").write_text(text)
+    judge("--fakes page/images --fakes_ending _fake.png --reals unpaired/testB --reals_ending .png --metrics l1")
+    assert lines("results/metrics.jsonl")[0]["network"] is None
 
 
 def test_dropout_is_drawn_from_the_runs_seed(judge: Evaluate) -> None:

@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+import evaluate as evaluate_script
 import test as test_script
 import train as train_script
 from data.holdout import split
@@ -21,7 +22,7 @@ from models.evaluation import Evaluation
 from models.networks import define_G
 from util.backbones import backbone_layers
 from util.checkpoint import save_checkpoint
-from util.provenance import read_lines
+from util.provenance import read_lines, sha256
 
 Flags = Callable[..., list[str]]
 SHORT = {"n_epochs": 2, "n_epochs_decay": 0, "save_epoch_freq": 1, "print_freq": 0, "save_latest_freq": 0}
@@ -157,6 +158,29 @@ def test_an_online_teacher_is_scored_beside_its_student(run: Callable[..., Path]
     ]
     assert [(line["student_steps"], line["teacher_steps"]) for line in lines] == [(0, 4)] * 3 + [(8, 8)] * 3
     assert (folder / "best_net_G.pth").is_file() and not list(folder.glob("best_net_*teacher*"))
+
+
+def test_a_line_names_its_weights_and_a_file_finds_its_line(
+    run: Callable[..., Path], squeezenet: Path, monkeypatch: pytest.MonkeyPatch, toy: dict[str, Path]
+) -> None:
+    """What evaluate.py says of a saved network's training is what the training said of those weights."""
+    online = {"schedule": "interleaved", "teacher_interval": 1, "ema": 0.5}
+    folder = run("crd", "cycle_gan", eval_freq=1, ksd_weights=squeezenet, n_epochs=3, **online)
+    by_training = read_lines(folder / "metrics.jsonl")
+    endings = {("G", "last"): "G", ("G", "ema"): "G_ema", ("G_teacher", "last"): "G_teacher_A"}
+    for one in by_training:
+        file = folder / f"{one['epoch']}_net_{endings[one['network'], one['variant']]}.pth"
+        assert one["weights"] == sha256(file), file.name
+    students = [one for one in by_training if one["network"] == "G"]
+    best = min(students, key=lambda one: one["value"])
+    assert sha256(folder / "best_net_G.pth") == best["weights"]
+    for epoch, one in [("best", best), *((str(one["epoch"]), one) for one in students if one["variant"] == "last")]:
+        place = f"--name run --checkpoints_dir {folder.parent} --gpu_ids -1 --lines {folder}/measured.jsonl"
+        evaluate_script.main(f"{place} --metrics ksd --features {squeezenet} --epoch {epoch}".split())
+        measured = read_lines(folder / "measured.jsonl")[-1]
+        told = ("weights", "student_steps", "teacher_steps", "train_seconds")
+        assert [measured[name] for name in told] == [one[name] for name in told]
+        assert measured["student_steps"] == measured["teacher_steps"] == 4 * one["epoch"]
 
 
 def test_the_test_set_is_seen_by_protocol_only(run: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:

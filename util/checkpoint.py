@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
 import pickle
 import re
@@ -41,6 +43,15 @@ def save_checkpoints(contents: Mapping[Path, Any]) -> None:
                 torch.save(content, file)
                 file.flush()
                 os.fsync(file.fileno())  # or the machine's crash may leave the new name and none of the content
+
+
+def checkpoint_sha256(content: Any) -> str:
+    """Return the SHA-256 of the file that `save_checkpoint` would write, in hexadecimal."""
+    digest = hashlib.sha256()
+    with io.BytesIO() as file:
+        torch.save(content, file)
+        digest.update(file.getbuffer())
+    return digest.hexdigest()
 
 
 def prune_epochs(folder: Path, keep: int) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from util.files import write_text
+from util.metrics.record import by_training
 
 
 class LogFile:
@@ -36,7 +37,7 @@ def sizes(folder: Path, names: Iterable[str]) -> dict[str, int]:
 def cut_training_lines(path: Path, size: int) -> None:
     """Drop the JSON lines that a training appended after the first `size` bytes.
 
-    A line with a hash of `weights` is about a file that was saved: somebody measured that, and it stays.
+    What somebody measured meanwhile of a file that was saved stays.
     """
     if not path.is_file() or path.stat().st_size <= size:
         return
@@ -48,6 +49,6 @@ def cut_training_lines(path: Path, size: int) -> None:
 
 def _measures_a_file(line: str) -> bool:
     try:
-        return bool(json.loads(line).get("weights"))
+        return not by_training(json.loads(line))
     except (ValueError, AttributeError):  # half a line of a run that died
         return False

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from comparison.plan import read_plan
-from comparison.runs import runs_of, train_words
+from comparison.runs import picture_words, runs_of, tested_images, train_words
 from options.train_options import TrainOptions
 from util.errors import UserError
 
@@ -67,6 +68,23 @@ def test_a_teacher_that_is_only_a_path_has_no_test_pictures(plan_file: Callable[
     path.write_text(f'to_teacher = "--metrics lpips"\n{path.read_text()}')
     with pytest.raises(UserError, match=r"needs the teacher's test pictures, and \[teacher\] has a path"):
         read_plan(path)
+
+
+@pytest.mark.parametrize(("base", "sides"), [("cycle_gan", ("A", "B")), ("pix2pix", ("",))])
+def test_where_there_is_no_test_folder_the_pictures_are_those_of_val(
+    plan_file: Callable[..., Path], tmp_path: Path, base: str, sides: tuple[str, ...]
+) -> None:
+    path = plan_file()
+    path.write_text(path.read_text().replace('"cycle_gan"', f'"{base}"').replace("./datasets/toy", str(tmp_path)))
+    plan = read_plan(path)
+    for phase in ("val", "test"):
+        for side in sides:
+            (tmp_path / f"{phase}{side}").mkdir()
+            Image.new("RGB", (4, 2)).save(tmp_path / f"{phase}{side}" / "1.png")
+        folder = tmp_path / f"{phase}{sides[0]}"
+        assert tested_images(plan) == [folder / "1.png"]
+        words = picture_words(plan, runs_of(plan)[0])[0]
+        assert (words[words.index("--phase") + 1] == phase) if base == "pix2pix" else str(folder) in words
 
 
 def test_a_plan_that_is_not_there(tmp_path: Path) -> None:

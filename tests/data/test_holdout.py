@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -142,6 +144,28 @@ def test_the_split_of_a_run_stays(horses, photo, options):
     assert settle_source(evaluated(options), True, "train") == "train"
     assert settle_source(evaluated(options), False, "train") == "train"
     assert settle_source(evaluated(options), True, "nowhere") == "val"
+
+
+@pytest.mark.parametrize("missing", ["test", "testA"])
+def test_val_is_no_help_in_choosing_where_it_is_the_test_set(photo, options, missing):
+    for folder in ("trainA", "trainB", "valA", "valB", "testB" if missing == "testA" else "elsewhere"):
+        photo(f"{folder}/8.png")
+    (Path(options().dataroot) / "testA").mkdir()  # without an image it is no test set
+    assert settle_source(evaluated(options), True, None) == "train"
+    assert settle_source(evaluated(options, protocol="paper"), True, None) == "val"
+    assert settle_source(evaluated(options), True, "val") == "val"  # decided before this was the rule
+    with pytest.raises(UserError, match="alone it is the test set"):
+        settle_source(evaluated(options), True, "nowhere")
+
+
+def test_of_a_dataset_of_ones_own_the_folders_names_count(options, tmp_path):
+    opt = evaluated(options, dataset_mode="arrays")
+    (tmp_path / "val").mkdir()
+    assert settle_source(opt, True, None) == "train"
+    (tmp_path / "test").mkdir()
+    assert settle_source(opt, True, None) == "val"
+    opt.phase = "val"
+    assert settle_source(opt, True, None) == "train"  # of its images some are kept, since all are trained on
 
 
 def test_a_run_that_saw_every_image_has_none_left(horses, options):

@@ -53,6 +53,7 @@ class Model:
 
 def options(**changed: Any) -> Namespace:
     known = {"name": "run", "model": "fake", "direction": "AtoB", "seed": 3, "held_out_from": "train"}
+    known["protocol"] = "held_out"
     return Namespace(**{**known, "n_epochs": 3, "n_epochs_decay": 2, "eval_freq": 2, **changed})
 
 
@@ -121,7 +122,7 @@ def test_a_line_says_all_there_is_to_say(tmp_path: Path) -> None:
         assert list(line) == ["metric", "value", *FACTS, *provenance()]
         assert (line["epoch"], line["train_seconds"], line["experiment"], line["seed"]) == (4, 12.5, "run", 3)
         assert line["split"] == "held_out" and line["protocol"].startswith("held-out part of train; ")
-        assert line["network_mode"] == "dropout off" and line["weights"] is None and line["resolution"] == [32, 32]
+        assert line["network_mode"] == "dropout off" and len(line["weights"]) == 64 and line["resolution"] == [32, 32]
         assert (line["student_steps"], line["teacher_steps"]) == (0, 0)
     directions = {line["network"]: line["direction"] for line in lines}
     assert directions == {"G_A": "BtoA", "G_B": "AtoB", "G_teacher": "BtoA"}
@@ -134,10 +135,11 @@ def test_a_line_says_all_there_is_to_say(tmp_path: Path) -> None:
     assert [", spread: so and so; " in line["protocol"] for line in lines[:2]] == [True, False]
 
 
-def test_scores_on_the_test_set_say_so_in_every_line(tmp_path: Path) -> None:
-    model = Model(tmp_path)
-    lines, said = Evaluation(options(held_out_from="test"), model, Scripted()).run(1, 0.0)  # type: ignore[arg-type]
-    assert all(line["split"] == "test" and line["protocol"].startswith("paper: the test set") for line in lines)
+@pytest.mark.parametrize("phase", ["test", "val"])
+def test_scores_on_the_test_set_say_so_in_every_line(tmp_path: Path, phase: str) -> None:
+    model, opt = Model(tmp_path), options(held_out_from=phase, protocol="paper")
+    lines, said = Evaluation(opt, model, Scripted()).run(1, 0.0)  # type: ignore[arg-type]
+    assert all(line["split"] == phase and line["protocol"].startswith("paper: the test set") for line in lines)
     assert "on the TEST set (--protocol paper)" in said
 
 

@@ -89,6 +89,7 @@ def test_a_whole_run(
     said = json.loads(lines[-1])
     assert said["images"] == 2 and said["regions"] == 4
     assert [(row["by"], row["layer"]) for row in said["rows"] if row["by"] == "teacher"][-1] == ("teacher", "mean")
+    assert {"command", "commit"} <= said.keys()
     assert len(said["rows"]) == 11 and len(lines) == 14
     folder = "test" if paired else f"test{direction[0]}"
     masks = [read_mask(f"set/{folder}/{i:05d}.png") for i in range(2)]

@@ -24,9 +24,10 @@ def test_a_log_is_cut_back_and_grows_on(tmp_path: Path) -> None:
 
 def test_lines_of_a_training_go_and_measurements_of_saved_files_stay(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
-    before = json.dumps({"metric": "kid", "epoch": 1, "weights": None}) + "\n"
-    later = json.dumps({"metric": "kid", "epoch": 2, "weights": None}) + "\n"
+    before = json.dumps({"metric": "kid", "epoch": 1, "weights": "01ab"}) + "\n"
+    later = json.dumps({"metric": "kid", "epoch": 2, "weights": "02ab"}) + "\n"
     measured = json.dumps({"metric": "fid", "epoch": "latest", "weights": "0f3a"}) + "\n"
+    measured += json.dumps({"metric": "lpips", "epoch": None, "weights": None}) + "\n"  # two folders
     path.write_text(before + later + measured + later[:20])
     cut_training_lines(path, len(before))
     assert path.read_text() == before + measured

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from util.errors import nearest
 from util.provenance import provenance
 
+METRICS_FILE = "metrics.jsonl"  # in a run's folder
 REALS_ARE = ", reals are "  # how a protocol goes on that says what the folder of reals shows
 FACTS = (
     "spread",  # float: of KID over its subsets, the 95th percentile of a latency, …; None when there is none
     "count_fakes",
     "count_reals",
-    "split",  # held_out, test, train+test or folder
+    "split",  # test, val or train, held_out, train+test (train+val, …) or folder
     "protocol",  # what was done, in words
     "experiment",  # the --name
     "model",
     "direction",  # AtoB or BtoA
     "network",  # G, G_A, G_B or G_teacher
     "variant",  # last, ema or best
-    "epoch",
+    "epoch",  # a number after which a training evaluated; a text, "latest" or "5", when a file was measured
     "weights",  # SHA-256 of the network's file
     "network_mode",  # batch statistics and dropout, in words
     "resolution",  # [width, height]; None when mixed
@@ -29,6 +31,11 @@ FACTS = (
     "seed",
     "seconds",  # what the evaluation took
 )
+
+
+def by_training(line: Mapping[str, Any]) -> bool:
+    """Tell whether a training wrote the line, about held-out images, or somebody measured a saved file."""
+    return isinstance(line.get("epoch"), int)
 
 
 def metric_line(metric: str, value: float | None, **facts: Any) -> dict[str, Any]:
