@@ -165,7 +165,15 @@ def save_options(opt: argparse.Namespace) -> None:
 
 def read_saved_options(argv: Sequence[str]) -> dict[str, Any]:
     """Read the options that the experiment named on the command line was trained with; {} when there are none."""
-    path = saved_options_path(argv)
+    return _read(saved_options_path(argv))
+
+
+def saved_options_of(opt: argparse.Namespace) -> dict[str, Any]:
+    """Read the options that the run was trained with so far; {} when there are none."""
+    return _read(Path(opt.checkpoints_dir) / opt.name / SAVED_OPTIONS)
+
+
+def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:

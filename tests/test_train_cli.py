@@ -200,6 +200,23 @@ def test_a_run_is_not_written_over(run: Callable[..., Path], capsys: pytest.Capt
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
 
 
+def test_a_run_that_is_lengthened_again_and_again_gives_its_student_no_lesson_twice(
+    run: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = "--teacher_ngf 3 --patch_size 8 --lambda_perceptual 0 --best_metric none --schedule interleaved"
+    folder = run(f"{TINY} --seed 3 --no_html --max_dataset_size 1 --n_epochs 1 --n_epochs_decay 0 {flags}", "crd")
+    for epochs in (1, 2, 4, 4):
+        if epochs > 1:
+            train.main(["--continue_train", "--name", "h2z", "--n_epochs", str(epochs)])
+        place = torch.load(folder / "latest_state.pth", weights_only=True)["progress"]["place"]
+        assert (place["epoch"], place["passes"]) == (epochs + 1, 2 * epochs)  # as many of the student as of the teacher
+    assert "\nnothing is left to train: epoch 4 is the last" in capsys.readouterr().out
+    train.main(["--continue_train", "--name", "h2z", "--n_epochs", "3"])  # a plan that was never carried out
+    train.main(["--continue_train", "--name", "h2z", "--n_epochs", "5"])
+    place = torch.load(folder / "latest_state.pth", weights_only=True)["progress"]["place"]
+    assert (place["epoch"], place["passes"]) == (6, 10)
+
+
 def test_save_by_iter_keeps_each_save(run: Callable[..., Path]) -> None:
     folder = run(f"{TINY} {SHORT} --no_html --save_latest_freq 2 --save_by_iter --save_epoch_freq 1")
     found = sorted(path.name for path in folder.glob("*_net_G_A.pth"))
