@@ -22,6 +22,7 @@ from data.identity import identity, refuse_other_images
 from models import create_model
 from models.base_model import BaseModel
 from models.evaluation import IMAGES, Evaluation
+from models.networks import refuse_unknown_networks
 from models.saver import Saver, read_run
 from options.base_options import refuse_to_overwrite, save_options, saved_options_of
 from options.train_options import TrainOptions
@@ -46,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Train as the options say."""
     opt = TrainOptions().parse(argv)
     refuse_to_overwrite(opt)
+    refuse_unknown_networks(opt)
     before = saved_options_of(opt) if opt.continue_train else {}
     seed_everything(opt.seed)
     metrics = plan_evaluation(opt)

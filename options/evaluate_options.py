@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from options.base_options import BaseOptions, read_saved_options
+from options.checks import refuse_unknown_run
 from options.option_parser import OptionParser, first_look
-from options.test_options import ARCHITECTURE
+from options.test_options import ARCHITECTURE, note_direction
 from util.errors import UserError
 from util.metrics.features import INCEPTION_DIMS
 from util.metrics.lpips import NETWORKS
@@ -93,6 +94,7 @@ class EvaluateOptions(BaseOptions):
         opt.num_threads = 0
         if opt.seed is None:
             opt.seed = 0
+        note_direction(parser, opt, parser.saved)
         return parser, opt
 
     def parse(self, argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -102,6 +104,8 @@ class EvaluateOptions(BaseOptions):
         if not asked and not {"-h", "--help"} & set(argv):
             raise UserError("what is judged? Type --name, a run in checkpoints_dir, or --fakes DIR --reals DIR")
         opt = super().parse(argv)
+        if not opt.fakes:
+            refuse_unknown_run(opt)
         self.check(opt)
         return opt
 

@@ -21,6 +21,7 @@ class TrainOptions(BaseOptions):
     """Flags for training: display, saving, schedule, optimisation."""
 
     isTrain = True
+    written = ("checkpoints_dir",)
 
     def initialize(self, parser: OptionParser) -> None:
         """Add the flags of upstream's train options, with upstream's defaults."""

@@ -204,7 +204,7 @@ def test_a_run_that_is_lengthened_again_and_again_gives_its_student_no_lesson_tw
     run: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     flags = "--teacher_ngf 3 --patch_size 8 --lambda_perceptual 0 --best_metric none --schedule interleaved"
-    folder = run(f"{TINY} --seed 3 --no_html --max_dataset_size 1 --n_epochs 1 --n_epochs_decay 0 {flags}", "crd")
+    folder = run(f"{TINY} --seed 3 --no_html --max_dataset_size 1 --n_epochs 1 --n_epochs_decay 0 {flags} --model crd")
     for epochs in (1, 2, 4, 4):
         if epochs > 1:
             train.main(["--continue_train", "--name", "h2z", "--n_epochs", str(epochs)])

@@ -122,6 +122,11 @@ class OnlineDistillModel(DistillModel):
         """Interleaved students learn from the best teacher so far, and "best" is judged on images it never saw."""
         return opt.schedule == "interleaved"
 
+    @classmethod
+    def needs_both_sides(cls, opt: argparse.Namespace) -> bool:
+        """A trained student translates one side alone."""
+        return bool(opt.isTrain)
+
     def distribute(self, trained: Set[nn.Parameter]) -> list[nn.Module]:
         """Wrap the student, the teacher's networks and the objectives' adapters; the best teacher only shows."""
         assert self.teacher is not None
