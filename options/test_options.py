@@ -32,7 +32,7 @@ def note_direction(parser: OptionParser, opt: argparse.Namespace, saved: Mapping
     trained = saved.get("direction", opt.direction)
     if trained != opt.direction:
         said = f"note: the run was trained with --direction {trained}, and --direction {opt.direction} is typed"
-        parser.notes.append(f"{said}: its networks are given the other side's images; leave it out to go the trained way")
+        parser.notes.append(f"{said}; leave it out to translate as trained")
 
 
 class TestOptions(BaseOptions):

@@ -51,7 +51,7 @@ class OnlineDistillModel(DistillModel):
             judge_help = "the teacher's D for the student: constant; learning from its images too; not used"
             add("--student_discriminator", choices=judges, default="frozen", help=judge_help)
             add("--pretrained_D", default=None, help="start the teacher's D from this file instead of from scratch")
-            add("--freeze_D", action="store_true", help="never train that D (needs --pretrained_D)")
+            add("--freeze_D", action="store_true", help="never train the D of --pretrained_D")
         return parser
 
     def __init__(self, opt: argparse.Namespace) -> None:
