@@ -222,6 +222,15 @@ def test_a_typed_direction_that_is_not_the_runs_is_said(capsys: pytest.CaptureFi
     assert said in capsys.readouterr().out
 
 
+def test_no_such_run_to_evaluate(tmp_path: Path) -> None:
+    saved("--name", "h2z")
+    (tmp_path / "checkpoints/h2z/latest_net_G_A.pth").touch()
+    with pytest.raises(UserError, match=r"--name h2y: there is no such run in checkpoints; did you mean h2z\?"):
+        parse("--name", "h2y", options=EvaluateOptions)
+    parse("--name", "h2z", options=EvaluateOptions)
+    parse("--name", "h2y", "--fakes", str(tmp_path), options=EvaluateOptions)
+
+
 def test_a_test_crops_nothing_away_unless_asked() -> None:
     assert parse("--crop_size", "64", options=TestOptions).load_size == 64
     assert parse("--crop_size", "64", "--load_size", "80", options=TestOptions).load_size == 80
