@@ -59,7 +59,7 @@ class BaseOptions(ABC):
         add("--num_threads", type=int, default=4, help="# threads for loading data")
         add("--batch_size", type=int, default=1, help="input batch size")
         add("--load_size", type=int, default=286, help="scale images to this size")
-        add("--crop_size", type=int, default=256, help="then crop to this size")
+        add("--crop_size", type=int, default=256, help="crop images to this size, after --load_size")
         add("--max_dataset_size", type=_count, default=float("inf"), help="maximum number of samples per data set")
         preprocess = ("resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "none")
         add("--preprocess", default="resize_and_crop", choices=preprocess, help="scaling and cropping at load time")

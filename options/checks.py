@@ -23,7 +23,9 @@ BELOW = {"beta1": 1}
 def refuse_nonsense(opt: argparse.Namespace) -> None:
     """Refuse numbers that mean nothing, a run without a name, and data with fewer sides than the model needs."""
     if opt.name.strip() in ("", ".", ".."):
-        raise UserError(f"--name '{opt.name}' names no run; it is the run's folder in --checkpoints_dir, e.g. --name h2z")
+        raise UserError(
+            f"--name '{opt.name}' names no run; it is the run's folder in --checkpoints_dir, e.g. --name h2z"
+        )
     for name, least in LEAST.items():
         if not getattr(opt, name, least) >= least:
             raise UserError(f"--{name} {getattr(opt, name)} is too small; it has to be {least} or more")

@@ -21,8 +21,8 @@ HEAD = """# All flags
 
 What every flag of `train.py`, `test.py` and `evaluate.py` means. Written by `make docs` from the parsers;
 `python train.py --model <name> --help` shows the same on a terminal. `evaluate.py` has the first table's, too, and takes
-what is not typed from the run that it judges; `test.py` takes architecture and image size from there. [compare.md](compare.md)
-has the flags of `compare.py`.
+what is not typed from the run that it judges; `test.py` takes architecture and image size from there.
+[compare.md](compare.md) has the flags of `compare.py`.
 A typed flag beats a model's default, and that beats the general default.
 """
 

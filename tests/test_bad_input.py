@@ -119,9 +119,7 @@ def test_a_missing_trainB(refused: Refused) -> None:
     assert "unpaired/trainB" in err and "trainA (5 images)" in err and not Path("checkpoints").exists()
 
 
-@pytest.mark.parametrize(
-    "flags", ["--netG resnet_9block", "--netD pixels", "--norm bach", "--init_type kaimin"]
-)
+@pytest.mark.parametrize("flags", ["--netG resnet_9block", "--netD pixels", "--norm bach", "--init_type kaimin"])
 def test_names_of_networks_are_looked_up_before_images(refused: Refused, flags: str) -> None:
     spoil("unpaired/trainA", 5)
     assert "did you mean" in refused(f"--dataroot unpaired {flags}")

@@ -212,7 +212,7 @@ def test_a_run_is_tested_by_the_model_that_made_it(refused: Callable[[str], str]
 
 
 def test_the_size_is_that_of_the_training(folder: Path) -> None:
-    test.main("--dataroot unpaired/testA --name h2z --num_test 1 --gpu_ids -1".split())
+    test.main(["--dataroot", "unpaired/testA", "--name", "h2z", "--num_test", "1", "--gpu_ids", "-1"])
     with Image.open("results/h2z/test_latest/images/00000_fake.png") as picture:
         assert picture.size == (32, 32)
 

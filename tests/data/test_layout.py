@@ -42,7 +42,9 @@ def test_missing_other_side(complaint, photo, tmp_path):
     text = complaint()
     assert f"looks for images in {tmp_path / 'trainB'};" in text
     assert "holds trainA (1 images)" in text
-    assert text.endswith(f"to train, put the images of the two sides into {tmp_path / 'trainA'} and {tmp_path / 'trainB'}")
+    assert text.endswith(
+        f"to train, put the images of the two sides into {tmp_path / 'trainA'} and {tmp_path / 'trainB'}"
+    )
     assert f"--model test --dataroot {tmp_path / 'trainA'}" in complaint(isTrain=False)
 
 

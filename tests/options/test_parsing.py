@@ -386,10 +386,16 @@ def test_mistakes(capsys: pytest.CaptureFixture[str], argv: tuple[str, ...], sai
         (("--aspect_ratio", "0"), "--aspect_ratio 0.0 is too small; it has to be more than 0"),
         (("--lr", "0.1"), "it is one of train.py"),
         (("--model", "cycle_gan", "--dataset_mode", "single"), "type --model test"),
+        (("--model", "pix2pix", "--dataset_mode", "single"), "type --model test"),
+        (("--model", "reko", "--dataset_mode", "single"), "type --model test"),
     ],
 )
 def test_mistakes_of_a_test(capsys: pytest.CaptureFixture[str], argv: tuple[str, ...], said: str) -> None:
     assert said in error(capsys, *argv, main=test.main)
+
+
+def test_an_online_student_translates_one_side_alone() -> None:
+    assert parse("--model", "crd", "--dataset_mode", "single", options=TestOptions).dataset_mode == "single"
 
 
 def test_no_dataroot(capsys: pytest.CaptureFixture[str]) -> None:
