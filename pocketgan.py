@@ -1,5 +1,7 @@
 """The public surface for plugins: everything a method, data set or objective of your own needs to import."""
 
+from data.base_dataset import BaseDataset, get_params, get_transform
+from data.image_folder import open_image
 from models.base_model import BaseModel, Direction
 from models.distillation import losses
 from models.distillation.features import discriminator_features, discriminator_layers
@@ -13,6 +15,7 @@ from util.metrics.evidence import Evidence, Images, Measured
 from util.plugin_manager import hookimpl
 
 __all__ = [
+    "BaseDataset",
     "BaseModel",
     "Direction",
     "Evidence",
@@ -29,7 +32,10 @@ __all__ = [
     "define_G",
     "discriminator_features",
     "discriminator_layers",
+    "get_params",
+    "get_transform",
     "hookimpl",
     "losses",
+    "open_image",
     "register_selector",
 ]

@@ -15,7 +15,10 @@ from tqdm import tqdm
 from data import create_dataset
 from models import create_model
 from models.made_by import write_made_by
+from models.networks import refuse_unknown_networks
+from models.test_model import refuse_other_model
 from options.base_options import read_saved_options, save_options
+from options.checks import refuse_unknown_run
 from options.test_options import TestOptions, network_mode
 from util.errors import for_people
 from util.html import HTML, save_images
@@ -27,6 +30,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Translate as the options say."""
     argv = sys.argv[1:] if argv is None else argv
     opt, saved = TestOptions().parse(argv), read_saved_options(argv)
+    refuse_unknown_run(opt)
+    refuse_unknown_networks(opt)
     seed_everything(opt.seed)
     opt.num_threads, opt.batch_size = 0, 1  # one image at a time, in order, as it is
     opt.serial_batches = opt.no_flip = True
@@ -34,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     dataset = create_dataset(opt)
     model = create_model(opt)
     print(f"model [{type(model).__name__}] was created")
+    refuse_other_model(opt, model)
     print(model.setup(opt))
     if opt.eval:
         model.eval()

@@ -13,18 +13,21 @@ import math
 import shlex
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from data import Loader, create_dataset, held_out_dataset, judged_phase, settle_source, summarise
 from data.identity import identity, refuse_other_images
 from models import create_model
 from models.base_model import BaseModel
 from models.evaluation import Evaluation, images
+from models.networks import refuse_unknown_networks
 from models.saver import Saver, read_run
-from options.base_options import refuse_to_overwrite, save_options
+from options.base_options import refuse_to_overwrite, save_options, saved_options_of
 from options.train_options import TrainOptions
 from util import distributed
+from util.checkpoint import STATE_FILE, understood
 from util.errors import for_people
 from util.files import remove_leftovers
 from util.finite import FiniteWatch
@@ -44,6 +47,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Train as the options say."""
     opt = TrainOptions().parse(argv)
     refuse_to_overwrite(opt)
+    refuse_unknown_networks(opt)
+    before = saved_options_of(opt) if opt.continue_train else {}
     seed_everything(opt.seed)
     metrics = plan_evaluation(opt)
     dataset = create_dataset(opt)
@@ -58,10 +63,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     state, loaded = read_run(opt, model) if opt.continue_train else (None, "")
     if loaded:
         print(loaded)
+    left = True
     if state:
         refuse_other_images(dataset, state.get("data"))
+        with understood(model.save_dir / STATE_FILE):
+            remember_end(opt, state["place"], before)
+            left = state["place"]["epoch"] <= opt.n_epochs + opt.n_epochs_decay
     if distributed.is_first():
-        remove_leftovers(Path(opt.checkpoints_dir) / opt.name)
+        remove_leftovers(model.save_dir)
+    if not left:  # nothing is written, neither a plan that will not be carried out
+        last_epoch = opt.n_epochs + opt.n_epochs_decay
+        print(f"nothing is left to train: epoch {last_epoch} is the last; a larger --n_epochs goes on")
+        return
+    if distributed.is_first():
         save_options(opt)
     visualizer = Visualizer(opt) if distributed.is_first() else Silence()
     place, watch = Place(epoch=opt.epoch_count), FiniteWatch(opt.on_nonfinite == "skip", opt.max_nonfinite)
@@ -94,8 +108,6 @@ def train(
 ) -> None:
     """Run the epochs that are left, from `place` on, until the end or until asked to stop."""
     last_epoch = opt.n_epochs + opt.n_epochs_decay
-    if place.epoch > last_epoch:
-        print(f"nothing is left to train: epoch {last_epoch} is the last; a larger --n_epochs goes on")
     clock, timer, health = Stopwatch(), Timer(opt.save_every_minutes), Health(progress.say)
     watch.say = progress.say
     watch.attach(model.optimizers, model.networks(), model.current_losses)
@@ -175,6 +187,13 @@ def go_on_command(opt: argparse.Namespace) -> str:
     if Path(opt.checkpoints_dir) != Path("checkpoints"):
         words += ["--checkpoints_dir", opt.checkpoints_dir]
     return shlex.join(words)
+
+
+def remember_end(opt: argparse.Namespace, place: Mapping[str, int], before: Mapping[str, Any]) -> None:
+    """Remember where the plan so far ended, if the run came to that end: parts that take turns had a last one there."""
+    last, known = before["n_epochs"] + before["n_epochs_decay"], getattr(opt, "earlier_ends", [])
+    if (place["epoch"], place["turn"]) > (last, 0) and last not in known:
+        opt.earlier_ends = [*known, last]
 
 
 def make_progress(opt: argparse.Namespace, model: BaseModel, dataset: Loader, place: Place, pace: Pace) -> Progress:

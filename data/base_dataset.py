@@ -28,6 +28,9 @@ class BaseDataset(Dataset[dict[str, Any]], ABC):
     them for `--direction BtoA`. `random`, `numpy.random` and torch are seeded for each item by the loader.
     """
 
+    sides = "AB"
+    """Which images an item has."""
+
     def __init__(self, opt: Namespace) -> None:
         check_sizes(opt)
         self.opt = options_for_part(opt)

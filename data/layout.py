@@ -24,7 +24,7 @@ def nothing_found(opt: Namespace, directory: Path) -> UserError:
     if root.is_file():
         return UserError(
             f"--dataroot {root} is a file, but --dataset_mode {mode} looks for the folder {directory}; "
-            "type the folder, or --dataset_mode single to translate this file"
+            + ("type the folder" if opt.isTrain else "type the folder, or --model test to translate this file")
         )
     looked_for = f"--dataset_mode {mode} with --phase {opt.phase} looks for images in {directory}"
     if mode == "single":
@@ -63,6 +63,9 @@ def _advice(opt: Namespace, root: Path) -> str:
     """Name the smallest change of the options that would find images."""
     mode, phase = opt.dataset_mode, opt.phase
     if mode == "single":
+        if getattr(opt, "run_dataset_mode", None) == "aligned" and (found := phases(root, "aligned", phase)):
+            flags = f"--model {opt.run_model} --dataroot {root}" + (f" --phase {found[0]}" * (found[0] != phase))
+            return f"type {flags}: its files hold A and B side by side, as the run was trained"
         fitting = [f"--dataroot {root / name}" for name in TRANSLATABLE if _has(root, name)]
         return f"type {' or '.join(fitting[:2])}" if fitting else _expected(mode, root)
     modes = [mode, *(name for name in FOLDERS if name != mode)]
@@ -71,20 +74,43 @@ def _advice(opt: Namespace, root: Path) -> str:
     above = [(root.parent if root.name else root.absolute().parent, name) for name in modes]
     for path, name in (*here, *children, *above):
         if found := phases(path, name, phase):
+            if opt.isTrain and phase not in found and "train" in found:
+                found = ["train"]  # nobody means to train on test images
             flags = [f"--dataroot {path}"] if path != root else []
-            flags += [f"--dataset_mode {name}"] if name != mode else []
+            flags += [_for_mode(opt, name)] if name != mode else []
             flags += [f"--phase {found[0]}"] if phase not in found else []
             others = f" (or {', '.join(found[1:])})" if phase not in found and found[1:] else ""
-            return f"type {' '.join(flags)}{others}"
+            return f"type {' '.join(flags)}{others}{_made_for(opt, name)}"
     if _has(root, "A") and _has(root, "B"):
         return f"join A and B with `python -m datasets.combine_A_and_B --fold_A {root}/A --fold_B {root}/B --fold_AB …`"
+    if opt.isTrain:
+        return _expected(mode, root)
     for name in TRANSLATABLE:
         if _has(root, name):
-            alone = f"to translate {name} alone, type --dataset_mode single --dataroot {root / name}"
+            alone = f"to translate {name} alone, type --model test --dataroot {root / name}"
             return f"{alone}; {_expected(mode, root)}"
     if _images_directly_in(root):
-        return f"to translate them, type --dataset_mode single; {_expected(mode, root)}"
+        return f"to translate them, type --model test; {_expected(mode, root)}"
     return _expected(mode, root)
+
+
+def _for_mode(opt: Namespace, mode: str) -> str:
+    """Return the flag that asks for another mode; a Pix2Pix would learn nonsense from images without a partner."""
+    flag, model = _gan(opt)
+    return f"--{flag} cycle_gan" if (model, mode) == ("pix2pix", "unaligned") else f"--dataset_mode {mode}"
+
+
+def _made_for(opt: Namespace, mode: str) -> str:
+    """Return an offer of the model that is made for a mode, for a training that another could do, too."""
+    flag, model = _gan(opt)
+    return f" (or --{flag} pix2pix, which is made for pairs)" if (model, mode) == ("cycle_gan", "aligned") else ""
+
+
+def _gan(opt: Namespace) -> tuple[str, str | None]:
+    """Return which flag names the GAN that is trained, and which it is."""
+    if not opt.isTrain:
+        return "model", None
+    return ("base", opt.base) if getattr(opt, "base", None) else ("model", getattr(opt, "model", None))
 
 
 def _expected(mode: str, root: Path) -> str:

@@ -1,8 +1,9 @@
 """A dataset to copy: put the copy into plugins/ as `<name>_dataset.py`, rename its class, change the marked lines.
 
-It is then chosen with `--dataset_mode <name>`, and its flags show up in `--help`. The copy registers itself with
+It is then chosen with `--dataset_mode <name>`, and its flags show up in `--help`. The copy imports what it needs from
+`pocketgan`, and registers itself with
 
-    from util.plugin_manager import hookimpl
+    from pocketgan import BaseDataset, get_params, get_transform, hookimpl, open_image
 
     @hookimpl
     def register_datasets(register):

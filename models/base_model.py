@@ -91,6 +91,11 @@ class BaseModel(ABC):
         """Tell whether `candidate` will ask for scores, so that images have to be held out for them."""
         return False
 
+    @classmethod
+    def needs_both_sides(cls, opt: argparse.Namespace) -> bool:
+        """Tell whether `set_input` takes images of A and of B, which a data set of single images does not have."""
+        return bool(cls.directions or getattr(opt, "base", None))
+
     @abstractmethod
     def set_input(self, input: Mapping[str, Any]) -> None:
         """Take one batch from the data loader: images (B, C, H, W) in [-1, 1] under 'A', 'B', paths under 'A_paths'."""

@@ -47,10 +47,15 @@ def conv_needs_bias(norm_layer: NormLayer) -> bool:
     return getattr(norm_layer, "func", norm_layer) is nn.InstanceNorm2d
 
 
-def init_weights(net: nn.Module, init_type: str = "normal", init_gain: float = 0.02) -> None:
-    """Fill convolutions and linear layers by `init_type`, biases with 0, affine BatchNorm with N(1, init_gain)."""
+def refuse_unknown_init(init_type: str) -> None:
+    """Refuse a name that stands for no initial weights."""
     if init_type not in WEIGHT_FILLERS:
         raise UserError(f"there is no '{init_type}' for --init_type; {nearest(init_type, WEIGHT_FILLERS)}")
+
+
+def init_weights(net: nn.Module, init_type: str = "normal", init_gain: float = 0.02) -> None:
+    """Fill convolutions and linear layers by `init_type`, biases with 0, affine BatchNorm with N(1, init_gain)."""
+    refuse_unknown_init(init_type)
     fill = WEIGHT_FILLERS[init_type]
     for module in net.modules():
         if isinstance(module, _ConvNd | nn.Linear):

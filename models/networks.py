@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import functools
 from collections.abc import Callable
 
@@ -23,7 +24,14 @@ from models.generators import (
     UnetGenerator,
     deepest_unet_that_fits,
 )
-from models.layers import NormLayer, conv_needs_bias, get_norm_layer, init_net, init_weights
+from models.layers import (
+    NormLayer,
+    conv_needs_bias,
+    get_norm_layer,
+    init_net,
+    init_weights,
+    refuse_unknown_init,
+)
 from models.schedules import LR_POLICIES, get_scheduler
 from util.plugin_manager import plugin_manager
 
@@ -48,6 +56,7 @@ __all__ = [
     "get_scheduler",
     "init_net",
     "init_weights",
+    "refuse_unknown_networks",
 ]
 
 # build(input_nc, output_nc, ngf, norm_layer, use_dropout), by the names of --netG.
@@ -65,6 +74,15 @@ DISCRIMINATORS: dict[str, Callable[..., nn.Module]] = {
     "n_layers": build_n_layers,
     "pixel": build_pixel,
 }
+
+
+def refuse_unknown_networks(opt: argparse.Namespace) -> None:
+    """Refuse a wrong --netG, --netD, --norm or --init_type, before any image is looked at."""
+    for name in filter(None, (opt.netG, getattr(opt, "teacher_netG", None))):
+        plugin_manager().get("networks", name, role="generator")
+    plugin_manager().get("networks", opt.netD, role="discriminator")
+    get_norm_layer(opt.norm)
+    refuse_unknown_init(opt.init_type)
 
 
 def define_G(

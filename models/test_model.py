@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import glob
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from models.averaging import SUFFIX
 from models.base_model import BaseModel, load_network
 from models.networks import define_G
 from util.errors import UserError
+
+
+def refuse_other_model(opt: argparse.Namespace, model: BaseModel) -> None:
+    """Refuse to test a run by a model whose networks it has not, by naming the one that made it."""
+    folder, made = model.save_dir, getattr(opt, "run_model", None)
+    missing = [name for name in model.networks() if not any(folder.glob(f"*_net_{glob.escape(name)}.pth"))]
+    if missing and made and opt.model not in (made, "test"):
+        raise UserError(
+            f"--model {opt.model} looks for a network {missing[0]}, which {opt.name} has not: --model {made} made that "
+            f"run; type --model {made}, or --model test to translate a folder of images"
+        )
 
 
 class TestModel(BaseModel):
@@ -44,11 +57,24 @@ class TestModel(BaseModel):
         path = self.save_dir / f"{epoch}_net_{self.model_names[0]}.pth"
         forward = self.save_dir / f"{epoch}_net_G_A{suffix}.pth"
         if suffix not in ("", SUFFIX) or path.is_file() or not forward.is_file():
+            if not path.is_file():
+                self._offer_suffixes(epoch, path)
             return super().load_networks(epoch)
         load_network(self.netG, forward)
         self.loaded = {f"G_A{suffix}": forward}
         other = f"--model_suffix _B{suffix} takes the other direction"
         return [f"loading the model from {forward} (there is no {path.name}; {other})"]
+
+    def _offer_suffixes(self, epoch: int | str, path: Path) -> None:
+        """Refuse a generator that is not there by naming those of the same epoch, if it has any."""
+        files = sorted(self.save_dir.glob(f"{glob.escape(str(epoch))}_net_G*.pth"))
+        if files:
+            suffixes = [file.stem.removeprefix(f"{epoch}_net_G") for file in files]
+            flags = [f"--model_suffix {suffix}" if suffix else "no --model_suffix" for suffix in suffixes]
+            raise UserError(
+                f"the checkpoint {path} does not exist; {self.save_dir} holds {', '.join(file.name for file in files)}: "
+                f"type {' or '.join(flags)}"
+            )
 
     def set_input(self, input: Mapping[str, Any]) -> None:
         """Take a batch of images."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from options.checks import refuse_nonsense, refuse_unwritable
 from options.option_parser import OptionParser, first_look
 from options.plugin_files import add_plugin_flag, typed_files
 from util import distributed
@@ -21,16 +22,14 @@ from util.files import write_text
 from util.plugin_manager import plugin_manager
 
 SAVED_OPTIONS = "train_opt.json"
-# The smallest number that makes sense; zero images at once would fail much later, and less clearly.
-LEAST = {"num_threads": 0, "display_winsize": 1, "batch_size": 1, "load_size": 1, "crop_size": 1}
-LEAST |= {"save_every_minutes": 0, "keep_checkpoints": 0, "max_nonfinite": 0}
-LEAST |= {"input_nc": 1, "output_nc": 1, "ngf": 1, "ndf": 1}
 
 
 class BaseOptions(ABC):
     """Gather options in stages: the base's, then the model's, then the data set's."""
 
     isTrain: bool
+    written: tuple[str, ...] = ()
+    """The flags that name folders which the program is sure to write in."""
 
     def initialize(self, parser: OptionParser) -> None:
         """Add the flags of upstream's base options, with upstream's defaults."""
@@ -60,7 +59,7 @@ class BaseOptions(ABC):
         add("--num_threads", type=int, default=4, help="# threads for loading data")
         add("--batch_size", type=int, default=1, help="input batch size")
         add("--load_size", type=int, default=286, help="scale images to this size")
-        add("--crop_size", type=int, default=256, help="then crop to this size")
+        add("--crop_size", type=int, default=256, help="crop images to this size, after --load_size")
         add("--max_dataset_size", type=_count, default=float("inf"), help="maximum number of samples per data set")
         preprocess = ("resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "none")
         add("--preprocess", default="resize_and_crop", choices=preprocess, help="scaling and cropping at load time")
@@ -83,7 +82,7 @@ class BaseOptions(ABC):
 
     def gather_options(self, argv: Sequence[str]) -> tuple[OptionParser, argparse.Namespace]:
         """Build the parser stage by stage, since the model decides on flags and on the data set, and parse."""
-        parser = OptionParser(argv, self.saved_options(argv))
+        parser = OptionParser(argv, self.saved_options(argv), owners_of)
         manager = plugin_manager()
         files = self.plugin_files(parser)
         manager.add_files(files)
@@ -102,11 +101,10 @@ class BaseOptions(ABC):
             raise UserError(
                 "--dataroot is missing: the folder with your images, e.g. --dataroot ./datasets/horse2zebra"
             )
-        for name, least in LEAST.items():
-            if getattr(opt, name, least) < least:
-                raise UserError(f"--{name} {getattr(opt, name)} is too small; it has to be {least} or more")
+        refuse_nonsense(opt)
         if opt.suffix:
             opt.name = f"{opt.name}_{fill_in(opt.suffix, opt)}"
+        refuse_unwritable(opt, self.written)
         if opt.seed is None:
             opt.seed = distributed.from_first(secrets.randbelow(2**31))
         opt.option_table = parser.table(opt)
@@ -116,6 +114,13 @@ class BaseOptions(ABC):
         for note in parser.notes:
             print(note)
         return opt
+
+
+def owners_of(flag: str, known: argparse.ArgumentParser) -> str:
+    """Return, in words, whose a flag is that `known` has not."""
+    from options import flag_owners  # which knows all the programs' options, and so the class above
+
+    return flag_owners.owners_of(flag, known)
 
 
 def _count(text: str) -> int | float:
@@ -165,7 +170,15 @@ def save_options(opt: argparse.Namespace) -> None:
 
 def read_saved_options(argv: Sequence[str]) -> dict[str, Any]:
     """Read the options that the experiment named on the command line was trained with; {} when there are none."""
-    path = saved_options_path(argv)
+    return _read(saved_options_path(argv))
+
+
+def saved_options_of(opt: argparse.Namespace) -> dict[str, Any]:
+    """Read the options that the run was trained with so far; {} when there are none."""
+    return _read(Path(opt.checkpoints_dir) / opt.name / SAVED_OPTIONS)
+
+
+def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:

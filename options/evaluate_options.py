@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from options.base_options import BaseOptions, read_saved_options
+from options.checks import refuse_unknown_run
 from options.option_parser import OptionParser, first_look
-from options.test_options import ARCHITECTURE
+from options.test_options import ARCHITECTURE, note_direction
 from util.errors import UserError
 from util.metrics.features import INCEPTION_DIMS
 from util.metrics.lpips import NETWORKS
@@ -36,7 +37,7 @@ class EvaluateOptions(BaseOptions):
         add("--reals", default=None, help="with --fakes: the folder of real images, or of the truths")
         add("--reals_are", default=None, help="what --reals shows, in words: the lines' protocol then says so")
         add("--fakes_ending", default="", help="take only the fakes whose name ends so, e.g. _fake.png")
-        add("--reals_ending", default="", help="the same for the reals")
+        add("--reals_ending", default="", help="take only the reals whose name ends so, e.g. _real_B.png")
         pair = "how fakes and truths of two folders belong together: by name (without the endings) or by order"
         add("--pair_by", default="name", choices=("name", "order"), help=pair)
         add("--size", type=int, default=None, help="resize all images of two folders to this side first")
@@ -67,8 +68,8 @@ class EvaluateOptions(BaseOptions):
         )
         add("--save_real_stats", default=None, help="write the real images' statistics as pytorch-fid's npz")
         add("--lpips_net", default="alex", choices=sorted(NETWORKS), help="network of lpips")
-        add("--lpips_weights", default=None, help="its linear layers (v0.1), when they can't be fetched")
-        add("--lpips_backbone", default="imagenet", help="its ImageNet weights: imagenet (fetched), or a file")
+        add("--lpips_weights", default=None, help="linear layers (v0.1) of lpips, when they can't be fetched")
+        add("--lpips_backbone", default="imagenet", help="ImageNet weights of lpips: imagenet (fetched), or a file")
         add("--segmenter", default=None, help="network of miou, by the name it is registered under")
         add("--labels", default=None, help="label maps for miou, by the fakes' names (default: the network's input)")
         add("--latency_repeats", type=int, default=20, help="forward passes that are timed")
@@ -93,6 +94,7 @@ class EvaluateOptions(BaseOptions):
         opt.num_threads = 0
         if opt.seed is None:
             opt.seed = 0
+        note_direction(parser, opt, parser.saved)
         return parser, opt
 
     def parse(self, argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -102,6 +104,8 @@ class EvaluateOptions(BaseOptions):
         if not asked and not {"-h", "--help"} & set(argv):
             raise UserError("what is judged? Type --name, a run in checkpoints_dir, or --fakes DIR --reals DIR")
         opt = super().parse(argv)
+        if not opt.fakes:
+            refuse_unknown_run(opt)
         self.check(opt)
         return opt
 

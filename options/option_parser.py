@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
 from util.errors import UserError, nearest
@@ -36,13 +36,19 @@ _UNTYPED = object()
 class OptionParser(argparse.ArgumentParser):
     """Collect flags in stages: base, model, data set. A typed flag beats a saved one, and that beats every default."""
 
-    def __init__(self, argv: Sequence[str], saved: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        argv: Sequence[str],
+        saved: dict[str, Any] | None = None,
+        owners_of: Callable[[str, argparse.ArgumentParser], str] = lambda flag, known: "",
+    ) -> None:
         # No abbreviations: "which flags were typed" must have one answer at every stage.
         super().__init__(formatter_class=argparse.ArgumentDefaultsHelpFormatter, allow_abbrev=False)
         self.argv = list(argv)
         if bare := [word for word in self.argv if word.startswith("--") and word.endswith("=--")]:
             raise UserError(f"{bare[0]} has no value: '--' alone is none")  # argparse would make it an empty list
         self.saved = saved or {}
+        self.owners_of = owners_of  # who else has a flag that this parser has not
         self.notes: list[str] = []
         self.general_defaults: dict[str, Any] = {}  # those that a model replaced by its own
 
@@ -84,7 +90,8 @@ class OptionParser(argparse.ArgumentParser):
             if flag in RENAMED:
                 raise UserError(f"{flag} is now called {RENAMED[flag]}")
             if flag.startswith("--"):
-                raise UserError(f"there is no flag {flag} for this model and data set; {nearest(flag, known)}")
+                instead = self.owners_of(flag, self) or nearest(flag, known)
+                raise UserError(f"there is no flag {flag} for this model and data set; {instead}")
         raise UserError(f"what is meant by '{' '.join(rest)}'? Every option starts with '--'; see --help")
 
     def error(self, message: str) -> NoReturn:

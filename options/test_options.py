@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,9 @@ from options.plugin_files import split
 from util.plugin_manager import plugin_manager
 from util.text import printable
 
-# What a checkpoint needs to be rebuilt; the rest of the training options says nothing about testing.
+# What a checkpoint needs to be rebuilt, and the images it is used to; the rest says nothing about testing.
 ARCHITECTURE = ("netG", "ngf", "norm", "no_dropout", "input_nc", "output_nc", "direction")
+OF_THE_IMAGES = ("preprocess", "crop_size", "load_size", "any_pair_shape")
 TEACHER_SUFFIX = "_teacher"
 
 
@@ -26,11 +27,20 @@ def network_mode(opt: argparse.Namespace) -> str:
     return f"train, as upstream tests ({statistics}dropout {'off' if opt.no_dropout else 'on'})"
 
 
+def note_direction(parser: OptionParser, opt: argparse.Namespace, saved: Mapping[str, Any]) -> None:
+    """Say that a typed --direction is not the one that a run was trained in."""
+    trained = saved.get("direction", opt.direction)
+    if trained != opt.direction:
+        said = f"note: the run was trained with --direction {trained}, and --direction {opt.direction} is typed"
+        parser.notes.append(f"{said}; leave it out to translate as trained")
+
+
 class TestOptions(BaseOptions):
     """Flags for applying a checkpoint to images."""
 
     __test__ = False  # not a pytest class
     isTrain = False
+    written = ("checkpoints_dir", "results_dir")
 
     def initialize(self, parser: OptionParser) -> None:
         """Add the flags of upstream's test options, with upstream's defaults."""
@@ -45,9 +55,9 @@ class TestOptions(BaseOptions):
         parser.general_defaults.clear()  # these are test.py's own, not a model's
 
     def saved_options(self, argv: Sequence[str]) -> dict[str, Any]:
-        """Take the architecture from the training options, so that nobody types it again."""
+        """Take architecture and image size from the training options, so that nobody types them again."""
         saved = read_saved_options(argv)
-        options = {name: saved[name] for name in (*ARCHITECTURE, "base") if name in saved}
+        options = {name: saved[name] for name in (*ARCHITECTURE, *OF_THE_IMAGES, "base") if name in saved}
         suffix = first_look(("--model_suffix",), argv).model_suffix or ""
         if saved and suffix.startswith(TEACHER_SUFFIX):
             options |= {name: saved[f"teacher_{name}"] for name in ("netG", "ngf") if saved.get(f"teacher_{name}")}
@@ -64,8 +74,19 @@ class TestOptions(BaseOptions):
         return typed
 
     def gather_options(self, argv: Sequence[str]) -> tuple[OptionParser, argparse.Namespace]:
-        """Test at the crop size: nothing is cropped away from a test image."""
+        """Test at the crop size, unless scaled otherwise: nothing is cropped away from a test image."""
         parser, opt = super().gather_options(argv)
-        if "load_size" not in parser.typed():
+        saved, typed = read_saved_options(argv), parser.typed()
+        untyped = [name for name in ("preprocess", "crop_size") if name in parser.saved and name not in typed]
+        if "preprocess" in untyped and "crop" in opt.preprocess:
+            opt.preprocess = "resize_and_crop"
+        scaled = len(untyped) == 2 and "crop" not in opt.preprocess  # then by its own --load_size
+        if "load_size" not in typed and not scaled:
             opt.load_size = opt.crop_size
+        if untyped:
+            sizes = ", ".join(f"--{name} {getattr(opt, name)}" for name in untyped)
+            parser.notes.append(f"images as in the training: {sizes}")
+        note_direction(parser, opt, saved)
+        opt.run_model = saved.get("model")
+        opt.run_dataset_mode = saved.get("dataset_mode") if "dataset_mode" not in typed else None
         return parser, opt

@@ -21,6 +21,7 @@ class TrainOptions(BaseOptions):
     """Flags for training: display, saving, schedule, optimisation."""
 
     isTrain = True
+    written = ("checkpoints_dir",)
 
     def initialize(self, parser: OptionParser) -> None:
         """Add the flags of upstream's train options, with upstream's defaults."""
@@ -105,6 +106,8 @@ class TrainOptions(BaseOptions):
         parser, opt = super().gather_options(argv)
         judge(parser, opt, saved_options_path(argv).parent)
         opt.held_out_from = parser.saved.get("held_out_from", "nowhere") if parser.saved else None
+        if ends := parser.saved.get("earlier_ends"):
+            opt.earlier_ends = ends
         evaluates = opt.eval_freq > 0 or plugin_manager().get("models", opt.model).selects_on_held_out(opt)
         if "holdout" in parser.typed() and not opt.continue_train and not evaluates:
             parser.notes.append(f"--holdout {opt.holdout} holds nothing out: no --eval_freq asks for an evaluation")

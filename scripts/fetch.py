@@ -199,12 +199,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Fetch what the command line names: a kind and a name."""
     kind_name, name, *_ = [*(sys.argv[1:] if argv is None else argv), "", ""]
     kind = KINDS[kind_name]
-    known = f"the {kind.noun}s are: {', '.join(kind.names)}"
+    offered = [known for known in kind.names if known != "mini_colorization"]  # there is no model here to train on it
+    known = f"the {kind.noun}s are: {', '.join(offered)}"
     if name in ("-h", "--help"):
         print(f"Give one name; {known}")
         return
     if name not in kind.names:
-        asked = f"{name} was asked for; there is no such {kind.noun} ({nearest(name, kind.names)})"
+        hint = f" ({near})" if (near := nearest(name, offered)).startswith("did you mean") else ""
+        asked = f"{name} was asked for; there is no such {kind.noun}{hint}"
         raise UserError(f"{asked if name else f'no {kind.noun} was named'}; {known}")
     if kind.noun == "dataset" and name == "cityscapes":
         raise UserError(CITYSCAPES)

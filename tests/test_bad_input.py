@@ -79,12 +79,17 @@ def spoil(folder: str, count: int, content: bytes | None = None) -> None:
     [
         ("--dataroot unpared", ["--dataroot unpared does not exist", "did you mean unpaired?"]),
         ("--dataroot empty", ["--dataset_mode unaligned with --phase train looks for images in empty/trainA"]),
-        ("--dataroot unpaired --phase tset", ["unpaired/tsetA", "trainA (5 images)", "type --phase test"]),
-        ("--dataroot paired", ["paired/trainA", "type --dataset_mode aligned"]),
-        ("--dataroot unpaired --model pix2pix", ["looks for images in unpaired/train", "--dataset_mode unaligned"]),
+        ("--dataroot unpaired --phase tset", ["unpaired/tsetA", "trainA (5 images)", "type --phase train\n"]),
+        ("--dataroot paired", ["paired/trainA", "type --dataset_mode aligned (or --model pix2pix, which is"]),
+        ("--dataroot unpaired --phase val", ["unpaired/valA", "type --phase train\n"]),
+        ("--dataroot unpaired/trainA/00000.png", ["is a file", "type the folder\n"]),
+        ("--dataroot unpaired/trainA --dataset_mode single", ["has one; type --dataset_mode unaligned"]),
+        ("--dataroot unpaired --model pix2pix", ["looks for images in unpaired/train", "type --model cycle_gan\n"]),
+        ("--dataroot unpaired --model crd --base pix2pix", ["type --base cycle_gan\n"]),
+        ("--dataroot paired --model crd --base cycle_gan", ["type --dataset_mode aligned (or --base pix2pix, "]),
         (
             "--dataroot paired --model pix2pix --phase eval",
-            ["train (3 images)", "type --phase test (or val, train)"],
+            ["train (3 images)", "type --phase train\n"],
         ),
         ("--dataroot unpaired --crop_size 64", ["--crop_size 64", "--load_size 32", "type --load_size 64 or more"]),
         ("--dataroot unpaired --max_dataset_size 0", ["leaves no image"]),
@@ -114,7 +119,24 @@ def test_a_missing_trainB(refused: Refused) -> None:
     assert "unpaired/trainB" in err and "trainA (5 images)" in err and not Path("checkpoints").exists()
 
 
+@pytest.mark.parametrize("flags", ["--netG resnet_9block", "--netD pixels", "--norm bach", "--init_type kaimin"])
+def test_names_of_networks_are_looked_up_before_images(refused: Refused, flags: str) -> None:
+    spoil("unpaired/trainA", 5)
+    assert "did you mean" in refused(f"--dataroot unpaired {flags}")
+
+
+@pytest.mark.parametrize(("flag", "main"), [("checkpoints_dir", train.main), ("results_dir", test.main)])
+def test_a_folder_that_cannot_be_written_is_named_by_its_flag(
+    refused: Refused, flag: str, main: Callable[..., None]
+) -> None:
+    Path("a_file").touch()
+    spoil("unpaired/trainA", 5)
+    err = refused(f"--dataroot unpaired --{flag} a_file/below", main)
+    assert f"--{flag} a_file/below: " in err and "/a_file is no folder" in err
+
+
 def test_wrong_phase_of_a_test(refused: Refused) -> None:
+    Path("checkpoints/experiment_name").mkdir(parents=True)
     assert "--phase" in refused("--dataroot unpaired --model cycle_gan --phase tset", test.main)
 
 
@@ -175,9 +197,21 @@ def test_a_wrong_perceptual_file(refused: Refused) -> None:
     assert "gone.pth does not exist" in refused(f"--dataroot unpaired {CRD} --perceptual_weights gone.pth")
 
 
+def test_an_interleaved_student_is_tried_before_its_teacher_learns(refused: Refused) -> None:
+    err = refused(f"--dataroot unpaired {CRD} {RANDOM} --schedule interleaved --best_metric none --patch_size 5")
+    assert "patches of 5 pixels do not divide" in err
+    dcd = f"--model dcd --teacher_ngf 3 {RANDOM} --schedule interleaved --best_metric none"
+    assert "a map of 8x8 is too small for layer" in refused(f"--dataroot unpaired {dcd}")
+    assert not networks()
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
+        ("--teacher_interval 0 --schedule interleaved", "--teacher_interval 0 is too small"),
+        ("--student_ratio 0 --schedule interleaved", "--student_ratio 0 is too small"),
+        ("--teacher_ngf 0", "--teacher_ngf 0 is too small"),
+        ("--teacher_ngf 1", "the teacher is narrower than its student: --teacher_ngf 1, and --ngf 2"),
         ("--contents column,colum", "'colum' is none of column, row, patch, instance"),
         ("--contents instance", "--batch_size 1 is below 3"),
         (

@@ -174,7 +174,11 @@ def test_epochs_and_iterations(apply: Callable[[str], str], refused: Callable[[s
     apply("--dataroot unpaired/testA --name h2z --num_test 1 --model_suffix _A --load_iter 2 --phase val")
     assert sorted(path.name for path in Path("results/h2z").iterdir()) == ["test_1", "val_latest_iter2"]
     err = refused("--dataroot unpaired/testA --name h2z --model_suffix _A --epoch 7")
-    assert "7_net_G_A.pth does not exist" in err and "1_net_G_A.pth" in err
+    assert "7_net_G_A.pth does not exist" in err and "1_net_G_A.pth (--epoch 1)" in err
+    err = refused("--dataroot unpaired/testA --name h2z --model_suffix _A --load_iter 7")
+    assert "iter_7_net_G_A.pth does not exist" in err and "iter_2_net_G_A.pth (--load_iter 2)" in err
+    err = refused("--dataroot unpaired/testA --name h2z --model_suffix _C")
+    assert "latest_net_G_C.pth does not exist" in err and "type --model_suffix _A or --model_suffix _B" in err
     assert not Path("results/h2z/test_7").exists()
 
 
@@ -194,8 +198,23 @@ def test_a_bare_checkpoint_of_upstreams(
 
 
 def test_a_run_that_does_not_exist(refused: Callable[[str], str]) -> None:
-    assert "neither does the folder" in refused("--dataroot unpaired/testA --name h2y")
+    assert "no such run in checkpoints; did you mean h2z?" in refused("--dataroot unpaired/testA --name h2y")
     assert not Path("checkpoints/h2y").exists()
+
+
+def test_a_run_is_tested_by_the_model_that_made_it(refused: Callable[[str], str]) -> None:
+    err = refused("--dataroot unpaired --name small --model cycle_gan")
+    assert "looks for a network G_A" in err and "type --model crd, or --model test" in err
+    assert "--model pix2pix --dataroot paired: " in refused("--dataroot paired --name facades")
+    err = refused("--dataroot paired/test --name facades")
+    assert "squeeze" in err and "type --model pix2pix --dataroot paired --phase test, or" in err
+    assert not Path("results").exists()
+
+
+def test_the_size_is_that_of_the_training(folder: Path) -> None:
+    test.main(["--dataroot", "unpaired/testA", "--name", "h2z", "--num_test", "1", "--gpu_ids", "-1"])
+    with Image.open("results/h2z/test_latest/images/00000_fake.png") as picture:
+        assert picture.size == (32, 32)
 
 
 def test_the_whole_set_is_no_folder_of_images(refused: Callable[[str], str]) -> None:

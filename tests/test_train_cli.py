@@ -144,8 +144,10 @@ def test_a_finished_run_goes_on_with_more_epochs_and_another_rate(
     run: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(f"{TINY} {SHORT} --no_html --max_dataset_size 1 --lr 0.001")
+    capsys.readouterr()
     train.main(["--continue_train", "--name", "h2z"])
-    assert "nothing is left to train: epoch 2 is the last" in capsys.readouterr().out
+    out, err = capsys.readouterr()
+    assert "nothing is left to train: epoch 2 is the last" in out and "step" not in err  # without a bar
     more = ["--continue_train", "--name", "h2z", "--n_epochs", "2", "--n_epochs_decay", "2", "--epoch_count", "3"]
     train.main([*more, "--lr", "0.003"])
     out = capsys.readouterr().out
@@ -198,6 +200,23 @@ def test_a_run_is_not_written_over(run: Callable[..., Path], capsys: pytest.Capt
     assert err.startswith("error: checkpoints/h2z already holds a trained run")
     assert "--continue_train goes on with it" in err and "another --name" in err
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_run_that_is_lengthened_again_and_again_gives_its_student_no_lesson_twice(
+    run: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = "--teacher_ngf 3 --patch_size 8 --lambda_perceptual 0 --best_metric none --schedule interleaved"
+    folder = run(f"{TINY} --seed 3 --no_html --max_dataset_size 1 --n_epochs 1 --n_epochs_decay 0 {flags} --model crd")
+    for epochs in (1, 2, 4, 4):
+        if epochs > 1:
+            train.main(["--continue_train", "--name", "h2z", "--n_epochs", str(epochs)])
+        place = torch.load(folder / "latest_state.pth", weights_only=True)["progress"]["place"]
+        assert (place["epoch"], place["passes"]) == (epochs + 1, 2 * epochs)  # as many of the student as of the teacher
+    assert "\nnothing is left to train: epoch 4 is the last" in capsys.readouterr().out
+    train.main(["--continue_train", "--name", "h2z", "--n_epochs", "3"])  # a plan that was never carried out
+    train.main(["--continue_train", "--name", "h2z", "--n_epochs", "5"])
+    place = torch.load(folder / "latest_state.pth", weights_only=True)["progress"]["place"]
+    assert (place["epoch"], place["passes"]) == (6, 10)
 
 
 def test_save_by_iter_keeps_each_save(run: Callable[..., Path]) -> None:

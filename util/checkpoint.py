@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import io
 import os
@@ -23,6 +24,7 @@ from util.text import printable
 
 StateDict = dict[str, Tensor]
 STATE_FILE = "latest_state.pth"
+SHOWN = 8  # how many files an error lists
 # What nested content that is not what its reader expects can lead to.
 MISUNDERSTANDINGS = (
     *(ArithmeticError, AttributeError, LookupError),
@@ -197,9 +199,16 @@ def network_state(network: nn.Module) -> StateDict:
 def _neighbours(path: Path) -> str:
     if not path.parent.is_dir():
         return f"; neither does the folder {path.parent}"
+    _, separator, network = path.name.partition("_net_")
+    others = [file.name.partition("_net_")[0] for file in path.parent.glob(f"*_net_{glob.escape(network)}")]
+    if separator and others:
+        others.sort(key=lambda epoch: (len(epoch), epoch))  # as numbers
+        flags = [f"--load_iter {one[5:]}" if one.startswith("iter_") else f"--epoch {one}" for one in others]
+        found = [f"{one}_net_{network} ({flag})" for one, flag in zip(others, flags, strict=True)]
+        return f"; {path.parent} holds {', '.join(found[:SHOWN])}{', …' if found[SHOWN:] else ''}"
     return _contents(path.parent)
 
 
 def _contents(folder: Path) -> str:
     found = sorted(path.name for path in folder.glob("*.pth"))
-    return f"; {folder} holds {', '.join(found[:8]) or 'no .pth file'}{', …' if len(found) > 8 else ''}"
+    return f"; {folder} holds {', '.join(found[:SHOWN]) or 'no .pth file'}{', …' if found[SHOWN:] else ''}"

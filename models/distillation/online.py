@@ -51,7 +51,7 @@ class OnlineDistillModel(DistillModel):
             judge_help = "the teacher's D for the student: constant; learning from its images too; not used"
             add("--student_discriminator", choices=judges, default="frozen", help=judge_help)
             add("--pretrained_D", default=None, help="start the teacher's D from this file instead of from scratch")
-            add("--freeze_D", action="store_true", help="never train that D (needs --pretrained_D)")
+            add("--freeze_D", action="store_true", help="never train the D of --pretrained_D")
         return parser
 
     def __init__(self, opt: argparse.Namespace) -> None:
@@ -69,6 +69,7 @@ class OnlineDistillModel(DistillModel):
             self._prepare_training(base, opt)
 
     def _prepare_training(self, base: type[BaseModel], opt: argparse.Namespace) -> None:
+        refuse_narrower(opt)
         self.teacher = base(teacher_options(opt))
         self.netG_T: nn.Module = getattr(self.teacher, "net" + self.direction.netG)
         self.netD_T: nn.Module = getattr(self.teacher, "net" + self.direction.netD)
@@ -81,6 +82,7 @@ class OnlineDistillModel(DistillModel):
         self.optimizer_S = make_adam(trained, opt)
         self.optimizers = [self.optimizer_S, *self.teacher.optimizers]
         self.losses: dict[str, Tensor] = {}
+        self.tried = opt.schedule == "joint"  # where all learn in every step, the first one tells what does not fit
         self.turn, self.judging = (BOTH, False) if opt.schedule == "joint" else (TEACHER, False)
         self.best_G_T = copy.deepcopy(self.netG_T) if opt.schedule == "interleaved" else None
         self.best_score: float | None = None
@@ -120,6 +122,11 @@ class OnlineDistillModel(DistillModel):
         """Interleaved students learn from the best teacher so far, and "best" is judged on images it never saw."""
         return opt.schedule == "interleaved"
 
+    @classmethod
+    def needs_both_sides(cls, opt: argparse.Namespace) -> bool:
+        """A trained student translates one side alone."""
+        return bool(opt.isTrain)
+
     def distribute(self, trained: Set[nn.Parameter]) -> list[nn.Module]:
         """Wrap the student, the teacher's networks and the objectives' adapters; the best teacher only shows."""
         assert self.teacher is not None
@@ -133,9 +140,10 @@ class OnlineDistillModel(DistillModel):
         opt = self.opt
         if opt.schedule == "joint":
             return [BOTH]
-        last = opt.n_epochs + opt.n_epochs_decay
-        block = (epoch - 1) % opt.teacher_interval + 1  # teacher epochs since the student's last turn
-        ends = block == opt.teacher_interval or epoch == last
+        earlier = getattr(opt, "earlier_ends", ())  # where the student had a turn because the plan then ended
+        start = max((end for end in earlier if end < epoch), default=0)
+        block = (epoch - start - 1) % opt.teacher_interval + 1  # teacher epochs since the student's last turn
+        ends = block == opt.teacher_interval or epoch in (*earlier, opt.n_epochs + opt.n_epochs_decay)
         return [TEACHER] + ([STUDENT] * (block * opt.student_ratio) if ends else [])
 
     def begin_pass(self, name: str) -> None:
@@ -198,6 +206,8 @@ class OnlineDistillModel(DistillModel):
             if taps:
                 taps.clear()
         if self.turn == TEACHER:
+            if not self.tried:
+                self._try_objectives()
             if self.opt.student_discriminator == "collaborative":
                 self._look_at_student()
             self.teacher.optimize_parameters()
@@ -214,6 +224,25 @@ class OnlineDistillModel(DistillModel):
         if self.turn == STUDENT and self.opt.student_discriminator == "collaborative":
             setattr(self.teacher, self.direction.image, self.teacher_fake_B)
             self.teacher.optimize_discriminator(self.direction.netD)
+
+    def _try_objectives(self) -> None:
+        """Ask copies of the objectives about the first images: what does not fit them is said now, not epochs later.
+
+        Nothing changes by it, nor does the course of randomness.
+        """
+        assert self.best_G_T is not None
+        self.tried = True
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices), frozen(self.netG), frozen(self.best_G_T), frozen(self.netD_T):
+            with torch.no_grad():
+                self.forward()
+                self.teacher_fake_B = self.best_G_T(self.real_A)
+            student, teacher = self.translations()
+            student.image = student.image.detach().requires_grad_()  # an objective may ask for its gradient
+            if self.taps_S and self.taps_best:
+                student.features, teacher.features = self.taps_S.take(), self.taps_best.take(detach=True)
+            for objective in self.objectives:
+                copy.deepcopy(bare(objective))(student, teacher)
 
     def optimize_student(self) -> None:
         """Update the student, and nothing else, by the sum of its objectives."""
@@ -306,6 +335,15 @@ class OnlineDistillModel(DistillModel):
         if self.best_G_T is not None and state["best_G_T"] is not None:
             fit_or_explain(self.best_G_T, state["best_G_T"], self.save_dir)
         self.best_score, self.turn = state["best_score"], state["turn"]
+
+
+def refuse_narrower(opt: argparse.Namespace) -> None:
+    """Refuse a teacher of the student's kind that is narrower than the student."""
+    if (opt.teacher_netG or opt.netG) == opt.netG and opt.teacher_ngf < opt.ngf:
+        raise UserError(
+            f"the teacher is narrower than its student: --teacher_ngf {opt.teacher_ngf}, and --ngf {opt.ngf} is the "
+            f"student's; type --teacher_ngf {opt.ngf} or more, or --ngf {opt.teacher_ngf} or less"
+        )
 
 
 def teacher_options(opt: argparse.Namespace) -> argparse.Namespace:

@@ -42,7 +42,10 @@ def test_missing_other_side(complaint, photo, tmp_path):
     text = complaint()
     assert f"looks for images in {tmp_path / 'trainB'};" in text
     assert "holds trainA (1 images)" in text
-    assert f"--dataset_mode single --dataroot {tmp_path / 'trainA'}" in text
+    assert text.endswith(
+        f"to train, put the images of the two sides into {tmp_path / 'trainA'} and {tmp_path / 'trainB'}"
+    )
+    assert f"--model test --dataroot {tmp_path / 'trainA'}" in complaint(isTrain=False)
 
 
 def test_empty_other_side(complaint, photo, tmp_path):
@@ -64,7 +67,7 @@ def test_only_phase_there_is(complaint, photo):
 
 def test_paired_folders_for_unpaired_mode(complaint, shoes):
     assert complaint().endswith("type --dataset_mode aligned")
-    assert complaint(phase="test").endswith("type --dataset_mode aligned --phase val (or train)")
+    assert complaint(phase="test").endswith("type --dataset_mode aligned --phase train")
 
 
 def test_unpaired_folders_for_paired_mode(complaint, horses):
@@ -73,9 +76,10 @@ def test_unpaired_folders_for_paired_mode(complaint, horses):
 
 def test_folder_of_images_only(complaint, photo):
     photo("1.png")
-    text = complaint(phase="test")
+    assert "type --model test" not in complaint()
+    text = complaint(phase="test", isTrain=False)
     assert "holds 1 images, such as 1.png" in text
-    assert "type --dataset_mode single" in text
+    assert "type --model test" in text
 
 
 def test_one_level_too_high(complaint, photo, tmp_path):
@@ -97,7 +101,23 @@ def test_single_does_not_mix_the_folders_of_a_dataset(complaint, horses):
 
 def test_file_for_a_folder(complaint, photo):
     path = photo("1.png")
-    assert "is a file" in complaint(dataroot=str(path))
+    assert complaint(dataroot=str(path)).endswith("type the folder")
+    assert "--model test to translate this file" in complaint(dataroot=str(path), isTrain=False)
+
+
+def test_a_run_of_pairs_is_tested_on_pairs(complaint, shoes, create_dataset, options, photo):
+    run = {"dataset_mode": "single", "isTrain": False, "run_dataset_mode": "aligned", "run_model": "pix2pix"}
+    assert f"type --model pix2pix --dataroot {shoes} --phase val: " in complaint(**run, phase="test")
+    text = complaint(**run, dataroot=str(shoes / "val"))
+    assert f"type --model pix2pix --dataroot {shoes} --phase val, or, if these are single images" in text
+    photo("photos/1.png", (24, 24))
+    assert len(create_dataset(options(**run, dataroot=str(shoes / "photos")))) == 1
+    assert len(create_dataset(options(**run | {"run_dataset_mode": None}, dataroot=str(shoes / "val")))) == 2
+
+
+def test_training_is_offered_training_images(complaint, horses):
+    assert complaint(phase="val").endswith("type --phase train")
+    assert complaint(phase="val", isTrain=False).endswith("type --phase test (or train)")
 
 
 def test_separate_sides_of_pairs(complaint, photo):

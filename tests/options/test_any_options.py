@@ -13,7 +13,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, reject, settings
 from hypothesis import strategies as st
 
-from options.base_options import LEAST, save_options
+from options.base_options import save_options
+from options.checks import LEAST
 from options.test_options import TestOptions
 from options.train_options import TrainOptions
 from util.errors import UserError, for_people
@@ -35,9 +36,9 @@ def value_of(action: Any) -> st.SearchStrategy[str | None]:
     if action.choices:
         return st.sampled_from([str(choice) for choice in action.choices])
     if action.type is int:
-        return st.integers(max(1, LEAST.get(action.dest, 1)), 1000).map(str)
+        return st.integers(max(1, int(LEAST.get(action.dest, 1))), 1000).map(str)
     if action.type is float:
-        return st.floats(0, 1, allow_nan=False).map(repr)
+        return st.floats(0, 1, allow_nan=False, exclude_max=True).map(repr)
     return st.just(str(action.default)) if action.default else st.text("abcäß☃ '\"/.", min_size=1, max_size=6)
 
 

@@ -13,6 +13,7 @@ import torch
 import test
 import train
 from options.base_options import BaseOptions, choose_gpus, read_saved_options, refuse_to_overwrite, save_options
+from options.evaluate_options import EvaluateOptions
 from options.test_options import TestOptions
 from options.train_options import TrainOptions
 from util.errors import UserError
@@ -167,7 +168,7 @@ def test_upstreams_epoch_count_of_a_continued_run_does_not_shift_the_schedule(
     assert opt.epoch_count == 1 and "--epoch_count 31 is not needed" in capsys.readouterr().out
 
 
-def test_a_test_takes_the_architecture_and_nothing_else() -> None:
+def test_a_test_takes_the_architecture_and_the_size_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
     architecture = ("--netG", "unet_128", "--ngf", "8", "--norm", "none", "--input_nc", "1", "--output_nc", "2")
     saved(
         "--name", "h2z", "--model", "pix2pix", *architecture, "--direction", "BtoA", "--crop_size", "128", "--no_flip"
@@ -175,7 +176,8 @@ def test_a_test_takes_the_architecture_and_nothing_else() -> None:
     opt = parse("--name", "h2z", options=TestOptions)
     assert (opt.netG, opt.ngf, opt.norm, opt.input_nc, opt.output_nc) == ("unet_128", 8, "none", 1, 2)
     assert opt.direction == "BtoA" and opt.no_dropout is False
-    assert (opt.model, opt.dataset_mode, opt.crop_size, opt.no_flip) == ("test", "single", 256, False)
+    assert (opt.model, opt.dataset_mode, opt.crop_size, opt.no_flip) == ("test", "single", 128, False)
+    assert "images as in the training: --preprocess resize_and_crop, --crop_size 128\n" in capsys.readouterr().out
     assert parse("--name", "h2z", "--ngf", "4", options=TestOptions).ngf == 4
 
 
@@ -186,6 +188,47 @@ def test_a_teacher_is_tested_at_its_own_width(typed: tuple[str, ...]) -> None:
     teacher = parse("--name", "h2z", *typed, options=TestOptions)
     assert (student.netG, student.ngf) == ("mobile_resnet_9blocks", 4)
     assert (teacher.netG, teacher.ngf) == ("resnet_6blocks", 12)
+
+
+@pytest.mark.parametrize(
+    ("trained", "typed", "expected"),
+    [
+        ("--crop_size 64 --load_size 80", "", ("resize_and_crop", 64, 64)),
+        ("--crop_size 64 --load_size 80 --preprocess crop", "", ("resize_and_crop", 64, 64)),
+        ("--crop_size 64 --load_size 80", "--crop_size 32", ("resize_and_crop", 32, 32)),
+        ("--crop_size 64 --load_size 80", "--load_size 70", ("resize_and_crop", 70, 64)),
+        ("--crop_size 64 --load_size 80 --preprocess scale_width", "", ("scale_width", 80, 64)),
+        ("--crop_size 64 --load_size 80 --preprocess scale_width", "--crop_size 32", ("scale_width", 32, 32)),
+        ("--crop_size 64 --load_size 80", "--preprocess scale_width", ("scale_width", 64, 64)),
+        ("--crop_size 64 --load_size 80", "--preprocess crop", ("crop", 64, 64)),
+    ],
+)
+def test_a_test_shows_images_as_the_training_did_unless_asked_otherwise(
+    trained: str, typed: str, expected: tuple[str, int, int]
+) -> None:
+    saved("--name", "h2z", *trained.split())
+    opt = parse("--name", "h2z", *typed.split(), options=TestOptions)
+    assert (opt.preprocess, opt.load_size, opt.crop_size) == expected
+
+
+def test_a_typed_direction_that_is_not_the_runs_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    saved("--name", "h2z", "--direction", "BtoA")
+    said = "the run was trained with --direction BtoA, and --direction AtoB is typed"
+    parse("--name", "h2z", "--direction", "BtoA", options=TestOptions)
+    assert said not in capsys.readouterr().out
+    parse("--name", "h2z", "--direction", "AtoB", options=TestOptions)
+    assert said in capsys.readouterr().out
+    parse("--name", "h2z", "--direction", "AtoB", options=EvaluateOptions)
+    assert said in capsys.readouterr().out
+
+
+def test_no_such_run_to_evaluate(tmp_path: Path) -> None:
+    saved("--name", "h2z")
+    (tmp_path / "checkpoints/h2z/latest_net_G_A.pth").touch()
+    with pytest.raises(UserError, match=r"--name h2y: there is no such run in checkpoints; did you mean h2z\?"):
+        parse("--name", "h2y", options=EvaluateOptions)
+    parse("--name", "h2z", options=EvaluateOptions)
+    parse("--name", "h2y", "--fakes", str(tmp_path), options=EvaluateOptions)
 
 
 def test_a_test_crops_nothing_away_unless_asked() -> None:
@@ -297,7 +340,7 @@ def test_an_old_flag_is_answered_with_the_new_one(capsys: pytest.CaptureFixture[
     ("argv", "said"),
     [
         (("--bach_size", "4"), "--batch_size"),
-        (("--lambda_L1", "10"), "for this model"),  # pix2pix's flag, to a CycleGAN
+        (("--lambda_L1", "10"), "for this model and data set; it is one of --model pix2pix"),
         (("--ngf", "many"), "--ngf"),
         (("--ngf",), "--ngf"),
         (("--name",), "--name"),
@@ -310,6 +353,20 @@ def test_an_old_flag_is_answered_with_the_new_one(capsys: pytest.CaptureFixture[
         (("--batch_size", "0"), "1 or more"),
         (("--crop_size", "-3"), "1 or more"),
         (("--num_threads", "-1"), "0 or more"),
+        (("--lr", "-1"), "--lr -1.0 is too small"),
+        (("--lr", "nan"), "--lr nan is too small"),
+        (("--beta1", "1.5"), "--beta1 1.5 is too large; it has to be less than 1"),
+        (("--beta1", "-0.5"), "0 or more"),
+        (("--pool_size", "-1"), "0 or more"),
+        (("--lr_decay_iters", "0"), "1 or more"),
+        (("--n_epochs", "0", "--n_epochs_decay", "0"), "make no epoch"),
+        (("--n_epochs", "-1"), "0 or more"),
+        (("--name", ""), "--name '' names no run"),
+        (("--name", ".", "--suffix", "{model}"), "--name '.' names no run"),
+        (("--teacher", "h2z"), "it is one of --model portable and reko"),
+        (("--model", "crd", "--teacher", "h2z"), "trains its own teacher (--teacher_netG, --teacher_ngf)"),
+        (("--num_test", "5"), "it is one of test.py and evaluate.py"),
+        (("--any_pair_shape",), "it is one of --dataset_mode aligned"),
         (("--base", "pix2pix"), "there is no flag --base"),
         (("--model", "crd", "--base", "test"), "offers no translation to distil"),
         (("--model", "crd", "--base", "pix2pics"), "did you mean pix2pix"),
@@ -319,6 +376,26 @@ def test_an_old_flag_is_answered_with_the_new_one(capsys: pytest.CaptureFixture[
 def test_mistakes(capsys: pytest.CaptureFixture[str], argv: tuple[str, ...], said: str) -> None:
     assert said in error(capsys, *argv)
     assert not Path("checkpoints").exists()
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (("--num_test", "0"), "1 or more"),
+        (("--num_test", "-1"), "1 or more"),
+        (("--aspect_ratio", "0"), "--aspect_ratio 0.0 is too small; it has to be more than 0"),
+        (("--lr", "0.1"), "it is one of train.py"),
+        (("--model", "cycle_gan", "--dataset_mode", "single"), "type --model test"),
+        (("--model", "pix2pix", "--dataset_mode", "single"), "type --model test"),
+        (("--model", "reko", "--dataset_mode", "single"), "type --model test"),
+    ],
+)
+def test_mistakes_of_a_test(capsys: pytest.CaptureFixture[str], argv: tuple[str, ...], said: str) -> None:
+    assert said in error(capsys, *argv, main=test.main)
+
+
+def test_an_online_student_translates_one_side_alone() -> None:
+    assert parse("--model", "crd", "--dataset_mode", "single", options=TestOptions).dataset_mode == "single"
 
 
 def test_no_dataroot(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import subprocess
 import tarfile
 import threading
@@ -13,6 +14,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+
+from scripts.published import KINDS
 
 ROOT = Path(__file__).resolve().parents[2]
 FACADES = {"trainA": 400, "trainB": 400, "testA": 106, "testB": 106}
@@ -251,9 +254,12 @@ def test_without_network_the_error_says_what_to_do(host: Host, tmp_path: Path) -
 @pytest.mark.parametrize("kind", ["datasets/download_{}_dataset.sh", "scripts/download_{}_model.sh"])
 @pytest.mark.parametrize("family", ["cyclegan", "pix2pix"])
 def test_an_unknown_name_lists_the_names(tmp_path: Path, kind: str, family: str) -> None:
+    offered = KINDS[f"{family}_{'dataset' if 'dataset' in kind else 'model'}"].names
     for name in ("nothing", ""):
         said = refused(run(kind.format(family), name, tmp_path, "http://127.0.0.1:9"))
-        assert "facades" in said
+        listed = said.strip().split(": ")[-1].split(", ")
+        assert listed == [known for known in offered if known != "mini_colorization"]
+        assert all(len(re.findall(rf"\b{known}\b", said)) == 1 for known in listed)
     assert names(tmp_path) == []
 
 

@@ -112,7 +112,7 @@ def test_a_missing_file_names_its_neighbours(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"latest_net_G\.pth does not exist; .*run holds no \.pth file$"):
         load_checkpoint(missing)
     (tmp_path / "run" / "5_net_G.pth").touch()
-    with pytest.raises(UserError, match=r"does not exist; .*run holds 5_net_G\.pth$"):
+    with pytest.raises(UserError, match=r"does not exist; .*run holds 5_net_G\.pth \(--epoch 5\)$"):
         load_checkpoint(missing)
     with pytest.raises(UserError, match=r"neither does the folder .*gone$"):
         load_checkpoint(tmp_path / "gone" / "latest_net_G.pth")

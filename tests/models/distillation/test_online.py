@@ -210,6 +210,45 @@ def test_passes_of_blocks_and_of_the_last_part_of_one(build: Build) -> None:
     assert all(names == [TEACHER] + [STUDENT] * students[epoch] for epoch, names in turns.items())
 
 
+def test_a_longer_plan_goes_on_where_the_shorter_one_ended(build: Build) -> None:
+    model = build(schedule="interleaved", teacher_interval=3, student_ratio=2, n_epochs=2, n_epochs_decay=0)
+
+    def lessons(last: int, ends: list[int]) -> list[int]:
+        model.opt.n_epochs, model.opt.earlier_ends = last, ends
+        return [model.passes(epoch).count(STUDENT) for epoch in range(1, last + 1)]
+
+    assert lessons(2, []) == [0, 4]
+    assert lessons(3, [2]) == [0, 4, 2]
+    assert lessons(8, [2, 3]) == [0, 4, 2, 0, 0, 6, 0, 4]
+
+
+def test_what_does_not_fit_the_student_is_said_before_the_teacher_learns(build: Build) -> None:
+    model = build(schedule="interleaved", patch_size=5)
+    before = state(model)
+    with pytest.raises(UserError, match="patches of 5 pixels do not divide"):
+        step(model, 1, TEACHER)
+    assert changed(before, state(model)) == set()
+
+
+def test_trying_the_objectives_leaves_no_trace(build: Build) -> None:
+    model = build("pix2pix", schedule="interleaved", batch_size=2)
+    asked = []
+    objective = model.objectives[0]
+    objective.register_forward_hook(lambda *_: asked.append(torch.rand(1)))
+    before, attributes = torch.get_rng_state(), set(vars(objective))
+    for seed in (3, 4):
+        assert step(model, 2, TEACHER, seed=seed) == TEACHERS["pix2pix"]
+    assert len(asked) == 1 and torch.equal(torch.get_rng_state(), before)
+    assert set(vars(objective)) == attributes and not model.losses
+
+
+@pytest.mark.parametrize("schedule", ["joint", "interleaved"])
+def test_a_teacher_narrower_than_its_student_is_refused(build: Build, schedule: str) -> None:
+    with pytest.raises(UserError, match=r"--teacher_ngf 4.*type --teacher_ngf 8 or more, or --ngf 4 or less"):
+        build(ngf=8, teacher_ngf=4, schedule=schedule)
+    build(ngf=4, teacher_ngf=4, schedule=schedule)
+
+
 def test_a_joint_epoch_is_one_pass(build: Build) -> None:
     assert build().passes(1) == [BOTH]
 
