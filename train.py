@@ -180,9 +180,7 @@ def train(
 
 def go_on_command(opt: argparse.Namespace) -> str:
     """Return what to type to go on with this run."""
-    start = (
-        ["python"] if distributed.world_size() == 1 else ["torchrun", f"--nproc_per_node={distributed.world_size()}"]
-    )
+    start = distributed.start_words(distributed.world_size())
     words = [*start, "train.py", "--continue_train", "--name", opt.name]
     if Path(opt.checkpoints_dir) != Path("checkpoints"):
         words += ["--checkpoints_dir", opt.checkpoints_dir]

@@ -2,16 +2,41 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from util.errors import UserError
 
 SUFFIX = "_ema"
+
+
+class Average:
+    """The average of one network, and how many steps it has seen."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.steps = 0
+        self.network = copy.deepcopy(network).requires_grad_(False)
+        for module in self.network.modules():  # what listens to the network shall not hear its average
+            module._forward_hooks.clear()
+            module._forward_pre_hooks.clear()
+
+    @torch.no_grad()
+    def update(self, network: nn.Module, decay: float) -> None:
+        """Take up a step. As PyTorch's AveragedModel, whose counter is a tensor that a GPU would be waited for."""
+        ours, theirs = list(self.network.parameters()), list(network.parameters())
+        if self.steps:
+            torch._foreach_lerp_(ours, theirs, 1 - decay)
+        else:
+            torch._foreach_copy_(ours, theirs)
+        for buffer, last in zip(self.network.buffers(), network.buffers(), strict=True):
+            buffer.copy_(last)
+        self.steps += 1
 
 
 class Averages:
@@ -27,38 +52,30 @@ class Averages:
             )
         if not networks:
             raise UserError("--ema averages a generator, and this model names none; leave --ema out")
-        self.averages: dict[str, AveragedModel] = {}
+        self.averages = {name: Average(network) for name, network in networks.items()}
         optimizers = list(optimizers)
         for name, network in networks.items():
-            average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay))
-            average.requires_grad_(False)
-            for module in average.modules():  # what listens to the network shall not hear its average
-                module._forward_hooks.clear()
-                module._forward_pre_hooks.clear()
-            self.averages[name] = average
-            self._follow(average, network, optimizer_of(network, optimizers))
+            follow = partial(self._step, self.averages[name], network, decay)
+            optimizer_of(network, optimizers).register_step_post_hook(follow)
 
     @staticmethod
-    def _follow(average: AveragedModel, network: nn.Module, optimizer: Optimizer) -> None:
-        def update(*_: Any) -> None:
-            average.update_parameters(network)
-
-        optimizer.register_step_post_hook(update)
+    def _step(average: Average, network: nn.Module, decay: float, *_: Any) -> None:
+        average.update(network, decay)
 
     def networks(self) -> dict[str, nn.Module]:
         """Return the averaged networks by the names that their files carry."""
-        return {name + SUFFIX: average.module for name, average in self.averages.items()}
+        return {name + SUFFIX: average.network for name, average in self.averages.items()}
 
     def state_dict(self) -> dict[str, int]:
         """Return how many steps each average has seen; its weights are saved with the other networks."""
-        return {name: int(average.n_averaged) for name, average in self.averages.items()}
+        return {name: average.steps for name, average in self.averages.items()}
 
     def load_state_dict(self, steps: Mapping[str, int], networks: Mapping[str, Mapping[str, Tensor]]) -> None:
         """Take up what was saved; in a run that kept no average until now, it starts with the next step."""
         for name, average in self.averages.items():
             if name in steps:
-                average.module.load_state_dict(networks[name + SUFFIX])
-                average.n_averaged.fill_(steps[name])
+                average.network.load_state_dict(networks[name + SUFFIX])
+                average.steps = steps[name]
 
 
 def optimizer_of(network: nn.Module, optimizers: Iterable[Optimizer]) -> Optimizer:

@@ -19,7 +19,7 @@ from models.networks import get_scheduler
 from models.parallel import bare, parallel, train_together
 from models.recognise import explain_mismatch, renumbered
 from models.schedules import resume_schedule
-from models.speed import speed_up
+from models.speed import let_cudnn_choose, speed_up
 from util.checkpoint import (
     STATE_FILE,
     fit_weights,
@@ -29,9 +29,9 @@ from util.checkpoint import (
     save_checkpoints,
     understood,
 )
-from util.distributed import world_size
+from util.distributed import is_first, world_size
 from util.errors import UserError
-from util.finite import refuse_broken_weights
+from util.finite import refuse_broken_weights, stack
 from util.image_pool import ImagePool
 
 STATE_FORMAT = 1
@@ -78,6 +78,7 @@ class BaseModel(ABC):
         self.discriminator_terms: dict[str, Callable[[], Tensor]] = {}  # per netD: what else it learns in its step
         self.averages: Averages | None = None
         self.loaded: dict[str, Path] = {}  # what `load_networks` has read, by the networks' names in their files
+        let_cudnn_choose(opt)
         if opt.isTrain:
             check_depth(opt)
 
@@ -118,10 +119,10 @@ class BaseModel(ABC):
         """Create the schedulers, or load what is to be tested; return what was set up, in words."""
         if self.isTrain:
             self.schedulers = [get_scheduler(optimizer, opt) for optimizer in self.optimizers]
-            if opt.ema:
+            speed_up([*self.networks().values(), *self.frozen_networks()], opt, self.device)
+            if opt.ema:  # only now, so that averages compute as the networks do that they are compared with
                 results = {name: one.network for name, one in self.translators().items() if not one.teaches}
                 self.averages = Averages(results, self.optimizers, opt.ema)
-            speed_up([*self.networks().values(), *self.frozen_networks()], opt, self.device)
             if world_size() > 1:
                 train_together(self)
             return self.describe_networks(opt.verbose)
@@ -199,7 +200,9 @@ class BaseModel(ABC):
 
     def get_current_losses(self) -> OrderedDict[str, float]:
         """Return the losses of the last step as numbers; this waits for the device."""
-        return OrderedDict((name, float(value.detach())) for name, value in self.current_losses().items())
+        losses = self.current_losses()
+        values = stack(losses.values(), torch.zeros(0, device=self.device)).tolist()  # one transfer for all of them
+        return OrderedDict(zip(losses, values, strict=True))
 
     def describe_networks(self, verbose: bool) -> str:
         """Return the number of parameters of each network, and its layers if `verbose`."""
@@ -314,7 +317,8 @@ class BaseModel(ABC):
         with understood(path):
             self.load_state_dict(content["model"])
             progress = content["progress"]
-        save_checkpoints(self.network_files("latest"))
+        if is_first():
+            save_checkpoints(self.network_files("latest"))
         return progress
 
 

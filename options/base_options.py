@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import secrets
+import shlex
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -95,7 +96,8 @@ class BaseOptions(ABC):
 
     def parse(self, argv: Sequence[str] | None = None) -> argparse.Namespace:
         """Parse `argv` (the command line by default), show the option table, and choose the device."""
-        parser, opt = self.gather_options(sys.argv[1:] if argv is None else argv)
+        argv = sys.argv[1:] if argv is None else argv
+        parser, opt = self.gather_options(argv)
         opt.isTrain = self.isTrain
         if not opt.dataroot:
             raise UserError(
@@ -111,6 +113,12 @@ class BaseOptions(ABC):
         print(opt.option_table)
         opt.asked_gpu_ids = opt.gpu_ids
         opt.gpu_ids = choose_gpus(opt.gpu_ids)
+        if self.isTrain and len(opt.gpu_ids) > 1:  # upstream would part the batches between them
+            all_of_them = shlex.join(["torchrun", f"--nproc_per_node={len(opt.gpu_ids)}", "train.py", *argv])
+            parser.notes.append(
+                f"GPU {opt.gpu_ids[0]} alone is used: each GPU needs a process of its own. For all of them type: "
+                f"{all_of_them} (--batch_size counts the images of one)"
+            )
         for note in parser.notes:
             print(note)
         return opt

@@ -316,6 +316,107 @@ def test_all_processes_stop_at_one_step_and_one_of_them_says_how_to_go_on(toy: d
     assert text.count("error: ") == 0
 
 
+# ---- one of them fails, or they are told how to start ------------------------------------------------------------------
+
+
+WAITING = """
+import threading
+from util import distributed
+from util.errors import UserError
+
+@distributed.joined()
+def main():
+    if distributed.rank() == 1:
+        raise UserError("the second fails")
+    threading.Event().wait()  # as for a GPU that waits for the second's: without end, and deaf
+
+main()
+"""
+
+
+def test_a_process_that_waits_for_one_that_failed_is_ended() -> None:
+    store = torch.distributed.TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
+    common = {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(store.port), "PYTHONPATH": str(ROOT)}
+    common |= {"TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "0"}  # as torchrun has it
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", WAITING],
+            env=ONE_THREAD | common | {"RANK": str(rank)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in (0, 1)
+    ]
+    try:
+        said = [one.communicate(timeout=200)[1] for one in started]
+    finally:
+        for one in started:
+            one.kill()
+    assert said[1].strip() == "error: the second fails" and "error" not in said[0]
+    assert [one.returncode for one in started] == [1, 2]
+
+
+FULL_GPU = torch.OutOfMemoryError(
+    "CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has a total capacity of 7 GiB."
+)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (FileNotFoundError(2, "No such file or directory", "a.png"), 2, "error: a.png: No such file or directory"),
+        (FULL_GPU, 2, "error: CUDA out of memory. Tried to allocate 2.50 GiB; a smaller --batch_size"),
+        (UserError("type this"), 2, "error: type this"),
+        (ValueError("a bug"), 1, "Traceback"),
+    ],
+)
+def test_what_a_process_says_that_fails(
+    capsys: pytest.CaptureFixture[str], error: Exception, code: int, words: str
+) -> None:
+    messages = torch.distributed.HashStore()
+    with pytest.raises(type(error)) as raised:
+        raise error
+    assert distributed._say_once(raised.value, messages) == code
+    said = capsys.readouterr().err
+    assert said.lstrip().startswith(words) and ("Traceback" in said) == (code == 1)
+    assert distributed._say_once(raised.value, messages) == code and not capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("now", "here", "wanted", "words"),
+    [
+        (8, 4, 8, "torchrun --nnodes=2 --nproc_per_node=4"),
+        (8, 4, 12, "torchrun --nnodes=3 --nproc_per_node=4"),
+        (8, 4, 6, "torchrun --nproc_per_node=6"),
+        (2, 1, 2, "torchrun --nnodes=2 --nproc_per_node=1"),
+        (4, 4, 4, "torchrun --nproc_per_node=4"),
+        (4, None, 4, "torchrun --nproc_per_node=4"),
+        (1, None, 4, "torchrun --nproc_per_node=4"),
+        (1, 1, 4, "torchrun --nproc_per_node=4"),
+        (8, 4, 1, "python"),
+    ],
+)
+def test_the_words_that_start_as_many_again(
+    now: int, here: int | None, wanted: int, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distributed, "world_size", lambda: now)
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    if here:
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", str(here))
+    assert " ".join(distributed.start_words(wanted)) == words
+
+
+def test_a_run_on_two_machines_is_told_to_go_on_on_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    a_machine(monkeypatch, processes=4, rank=0, gpus=4)
+    monkeypatch.setattr(distributed, "world_size", lambda: 8)
+    again = "torchrun --nnodes=2 --nproc_per_node=4 train.py --continue_train --name h2z"
+    assert train.go_on_command(Namespace(name="h2z", checkpoints_dir="checkpoints")) == again
+    with pytest.raises(
+        UserError, match=r"this is 8 processes.* with 12 processes in all \(--nnodes=3 --nproc_per_node=4"
+    ):
+        distributed.refuse_other_number(12, "h2z")
+
+
 # ---- who takes which images --------------------------------------------------------------------------------------------
 
 

@@ -20,7 +20,10 @@ import torch
 
 import train
 from datasets.make_toy import make_toy
+from models import create_model
 from models.pix2pix_model import Pix2PixModel
+from options.train_options import TrainOptions
+from util.files import MACHINE
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = "--model pix2pix --gpu_ids -1 --display_id 0 --netG resnet_6blocks --ngf 2 --ndf 2 --load_size 32 --crop_size 32"
@@ -179,9 +182,21 @@ def test_the_state_wins_over_networks_that_a_killed_save_left() -> None:
     network = torch.load(folder / "latest_net_G.pth", weights_only=True)
     torch.save({key: value + 1 for key, value in network.items()}, folder / "latest_net_G.pth")
     (folder / "latest_net_D.pth").unlink()
-    (folder / ".latest_net_D.pth.999999999.tmp").touch()
+    (folder / f".latest_net_D.pth.{MACHINE}.999999999.tmp").touch()
     go_on()  # nothing is left to train, and yet:
     assert agree(folder) and not list(folder.glob(".*"))
+
+
+def test_only_the_first_process_writes_the_networks_that_a_resume_brings(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = run("--n_epochs 1 --n_epochs_decay 0 --no_html --max_dataset_size 1")
+    torch.save({}, folder / "latest_net_G.pth")
+    opt = TrainOptions().parse(["--continue_train", "--name", folder.name])
+    for first, written in ((False, 0), (True, 1)):
+        monkeypatch.setattr("models.base_model.is_first", lambda first=first: first)
+        model = create_model(opt)
+        model.setup(opt)
+        model.load_state()
+        assert bool(torch.load(folder / "latest_net_G.pth", weights_only=True)) == written
 
 
 def test_a_state_of_another_format(capsys: pytest.CaptureFixture[str]) -> None:

@@ -139,6 +139,8 @@ def understood(path: str | os.PathLike[str]) -> Iterator[None]:
     """Turn what goes wrong with a file's content inside the block into an error about that file."""
     try:
         yield
+    except torch.OutOfMemoryError:
+        raise  # a RuntimeError, and nothing that the file is to blame for
     except MISUNDERSTANDINGS as error:
         reason = printable(" ".join(str(error).split())[:200])
         raise UserError(

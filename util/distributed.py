@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import threading
 import traceback
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
@@ -15,11 +16,12 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from util.errors import UserError
+from util.errors import UserError, in_words
 from util.randomness import seed_everything
 
 T = TypeVar("T")
 TORCHRUN = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+PATIENCE = 5.0  # seconds that a process has to end by itself once another one has failed
 SAME = 1e-6  # relative; copies of a network that were updated alike differ by far less, others by far more
 
 
@@ -51,7 +53,10 @@ def joined() -> Iterator[None]:
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and dist.is_nccl_available() else "gloo"
     dist.init_process_group(backend, store=dist.PrefixStore("training", store), rank=number, world_size=count)
     messages = dist.PrefixStore("messages", store)
+    left = threading.Event()
+    threading.Thread(target=_end_with_the_others, args=(messages.clone(), left), daemon=True).start()
     with contextlib.ExitStack() as silence:
+        silence.callback(left.set)
         if number > 0:
             nowhere = silence.enter_context(Path(os.devnull).open("w"))
             silence.enter_context(contextlib.redirect_stdout(nowhere))
@@ -62,7 +67,20 @@ def joined() -> Iterator[None]:
         except SystemExit:  # all of them stop, as they were asked to
             _leave()
             raise
-    _leave()
+        _leave()
+
+
+def _end_with_the_others(messages: dist.Store, left: threading.Event) -> None:
+    """End this process some seconds after another one has said why it ended, unless it has `left` by itself.
+
+    One that waits on its GPU for the process that is gone hears no signal, and would outlive torchrun's by half a minute.
+    """
+    with contextlib.suppress(RuntimeError):  # the store may be gone, with the machine that held it
+        while not left.wait(1):
+            if messages.check(["said"]):
+                if not left.wait(PATIENCE):
+                    os._exit(1)
+                return
 
 
 def _leave() -> None:
@@ -75,14 +93,15 @@ def _say_once(error: Exception, messages: dist.Store) -> int:
 
     Whoever comes second waits for the first to have spoken: torchrun ends all processes as soon as one has ended.
     """
-    code = 2 if isinstance(error, UserError) else 1
+    words = in_words(error)
+    code = 1 if words is None else 2
     with contextlib.suppress(RuntimeError):  # the store may be gone, with the machine that held it
         if messages.add("failed", 1) > 1:
             messages.wait(["said"], timedelta(seconds=10))
             return code
     below_the_bar = "" if is_first() else "\n"  # the first process has closed it, another one can't
-    if isinstance(error, UserError):
-        print(f"{below_the_bar}error: {error}", file=sys.stderr, flush=True)
+    if words is not None:
+        print(f"{below_the_bar}error: {words}", file=sys.stderr, flush=True)
     elif isinstance(error, RuntimeError) and "by peer" in str(error):
         print(
             f"{below_the_bar}error: another process of this training was ended from outside, as happens when memory runs "
@@ -125,11 +144,22 @@ def part_ways(seed: int) -> None:
 def refuse_other_number(saved: int, name: str) -> None:
     """Refuse to go on with a run that another number of processes trained: nobody could take up their randomness."""
     if saved != world_size():
-        command = "python" if saved == 1 else f"torchrun with {saved} processes in all (--nproc_per_node={saved})"
+        program, *flags = start_words(saved)
+        command = f"torchrun with {saved} processes in all ({' '.join(flags)})" if flags else program
         raise UserError(
             f"--continue_train: {name} was trained by {_processes(saved)}, and this is {_processes(world_size())}; its "
             f"batches, pools and randomness are made for as many: start train.py with {command}"
         )
+
+
+def start_words(processes: int) -> list[str]:
+    """Return what starts so many processes; where several machines train now, as many on each of them as now."""
+    if processes == 1:
+        return ["python"]
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", world_size()))
+    machines = processes // here if here < world_size() and processes % here == 0 else 1
+    nodes = [f"--nnodes={machines}"] if machines > 1 else []
+    return ["torchrun", *nodes, f"--nproc_per_node={processes // machines}"]
 
 
 def _processes(number: int) -> str:

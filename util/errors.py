@@ -24,20 +24,28 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def for_people(main: Callable[..., None]) -> Callable[..., None]:
-    """Turn a UserError that leaves `main`, or a file that can't be read or written, into a sentence and exit code 2."""
+    """Turn what leaves `main` into a sentence and exit code 2, if there is one for it (`in_words`)."""
 
     @functools.wraps(main)
     def wrapped(*args: object, **kwargs: object) -> None:
         try:
             main(*args, **kwargs)
-        except UserError as error:
-            lines = str(error).split("\n")
-            print("error: " + "\n".join(map(printable, lines)), file=sys.stderr)
-            raise SystemExit(2) from None
-        except OSError as error:
-            if error.filename is None:
-                raise  # no file of the user's, so a bug of ours
-            print(f"error: {printable(str(error.filename))}: {error.strerror}", file=sys.stderr)
+        except Exception as error:
+            if (words := in_words(error)) is None:
+                raise
+            print(f"error: {words}", file=sys.stderr)
             raise SystemExit(2) from None
 
     return wrapped
+
+
+def in_words(error: Exception) -> str | None:
+    """Return a UserError, a file that can't be read or written, or a full GPU as a sentence; None: a bug of ours."""
+    if isinstance(error, UserError):
+        return "\n".join(map(printable, str(error).split("\n")))
+    if isinstance(error, OSError) and error.filename is not None:  # without one it is no file of the user's
+        return f"{printable(str(error.filename))}: {error.strerror}"
+    if type(error).__name__ == "OutOfMemoryError":  # torch's, which not everything that fails has imported
+        asked = ". ".join(str(error).split(". ")[:2])
+        return f"{printable(asked)}; a smaller --batch_size or --crop_size takes less, and so does training with --amp bf16"
+    return None

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import platform
 import re
 import shutil
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +16,8 @@ from util.errors import UserError
 
 # No space, no quota, and the limit that `ulimit -f` sets.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# This machine in the names of temporary files: a host's own name may be long, and hold what no file's name can.
+MACHINE = f"{zlib.crc32(platform.node().encode()):08x}"
 
 
 @contextmanager
@@ -30,7 +34,7 @@ def replacing_all(paths: Iterable[str | os.PathLike[str]]) -> Iterator[list[Path
     Whatever needs space happens in the block, so a disk that fills up leaves all of the old files as they were.
     """
     wanted = [Path(path) for path in paths]
-    temporary = [path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in wanted]
+    temporary = [path.with_name(f".{path.name}.{MACHINE}.{os.getpid()}.tmp") for path in wanted]
     try:
         yield temporary
         for new, path in zip(temporary, wanted, strict=True):
@@ -66,9 +70,12 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files that processes left behind which were killed while they wrote."""
+    """Remove the temporary files that processes of this machine left behind which were killed while they wrote.
+
+    Whether a process of another machine, which shares the folder, still lives can't be known here.
+    """
     for path in folder.rglob(".*.tmp"):
-        process = re.fullmatch(r"\..+\.(\d+)\.tmp", path.name)
+        process = re.fullmatch(rf"\..+\.{MACHINE}\.(\d+)\.tmp", path.name)
         if process and (int(process[1]) == os.getpid() or not _is_alive(int(process[1]))):
             path.unlink(missing_ok=True)
 

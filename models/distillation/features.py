@@ -83,7 +83,7 @@ def _overwritten(modules: dict[str, nn.Module], name: str) -> bool:
 
 def tap_channels(network: nn.Module, names: Sequence[str], input_nc: int) -> dict[str, int]:
     """Return the channels at each tap, from a run on no data."""
-    ghost = copy.deepcopy(network).to("meta")
+    ghost = copy.deepcopy(network).to("meta").eval()  # in train mode a SyncBatchNorm would ask the other processes
     taps = FeatureTaps(ghost, names)
     with torch.no_grad():
         ghost(torch.empty(1, input_nc, 256, 256, device="meta"))

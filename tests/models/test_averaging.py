@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from data import create_dataset
 from models import create_model
@@ -53,6 +54,19 @@ def test_it_equals_a_written_out_loop() -> None:
             assert not torch.equal(value, states[-1][key])
         else:  # statistics are those of the last step
             assert torch.equal(value, states[-1][key])
+
+
+def test_it_equals_pytorchs_own_bit_for_bit() -> None:
+    net, decay = network(), 0.9
+    optimizer = torch.optim.Adam(net.parameters(), lr=0.05)
+    averages = Averages({"G": net}, [optimizer], decay)
+    theirs = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(decay))
+    optimizer.register_step_post_hook(lambda *_: theirs.update_parameters(net))
+    train(net, optimizer, 5)
+    ours = averages.networks()["G_ema"].state_dict()
+    expected = theirs.module.state_dict()
+    assert list(ours) == list(expected) and all(torch.equal(ours[key], expected[key]) for key in ours)
+    assert averages.state_dict() == {"G": 5} == {"G": int(theirs.n_averaged)}
 
 
 def test_it_goes_on_from_what_was_saved() -> None:

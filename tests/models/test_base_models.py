@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from models import create_model
 from models.base_model import BaseModel
@@ -108,6 +109,30 @@ def test_pix2pix_steps_discriminator_then_generator(flags: Flags, parse: Parse, 
     assert_same(model.netG, G)  # the batch norms' running statistics are part of it
     assert_same(model.netD, D)
     assert model.get_image_paths() == data[f"{direction[0]}_paths"]
+
+
+class Reads(TorchDispatchMode):
+    """Count the numbers that are read one by one; on a GPU each of them is a wait."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += func is torch.ops.aten._local_scalar_dense.default
+        return func(*args, **(kwargs or {}))
+
+
+def test_the_losses_are_read_all_at_once(flags: Flags, parse: Parse) -> None:
+    model = build(flags, parse, "cycle_gan", lambda_identity=0)
+    assert model.get_current_losses() == {}
+    for value, name in enumerate(model.loss_names):
+        setattr(model, f"loss_{name}", torch.tensor(float(value), requires_grad=True))
+    model.loss_D_A = 0.0  # as a plugin may have it
+    with Reads() as reads:
+        losses = model.get_current_losses()
+    assert reads.count == 0 and losses == {name: value for value, name in enumerate(model.loss_names)}
+    with Reads() as reads:
+        float(model.loss_G_A.detach())
+    assert reads.count == 1
 
 
 @pytest.mark.parametrize("gan_mode", ["lsgan", "vanilla", "hinge", "wgangp"])

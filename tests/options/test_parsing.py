@@ -277,6 +277,22 @@ def test_gpus(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatc
         choose_gpus("0,3")
 
 
+@pytest.mark.parametrize(("ids", "count"), [("0,1", 2), ("2,0,1", 3)])
+def test_several_gpus_for_one_process_are_said_to_be_one(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, ids: str, count: int
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda gpu: None)
+    parse("--gpu_ids", ids, "--name", "a run")
+    (said,) = [line for line in capsys.readouterr().out.splitlines() if "alone is used" in line]
+    assert said.startswith(f"GPU {ids[0]} alone is used")
+    assert f"torchrun --nproc_per_node={count} train.py --dataroot photos --gpu_ids {ids} --name 'a run' (" in said
+    parse("--gpu_ids", "1")
+    parse("--gpu_ids", ids, options=TestOptions)
+    assert "alone" not in capsys.readouterr().out
+
+
 def test_a_run_is_not_started_over_another(tmp_path: Path) -> None:
     opt = parse("--name", "h2z")
     refuse_to_overwrite(opt)

@@ -23,6 +23,7 @@ from util.checkpoint import (
     load_weights,
     network_state,
     save_checkpoint,
+    understood,
     without_prefixes,
 )
 from util.errors import UserError
@@ -264,3 +265,10 @@ def test_plain_content_of_any_nesting_comes_back_as_it_was(content: object) -> N
         save_checkpoint(content, Path(folder) / "state.pth")
         assert same(load_checkpoint(Path(folder) / "state.pth"), content)
         assert [path.name for path in Path(folder).iterdir()] == ["state.pth"]
+
+
+def test_a_gpu_that_is_full_is_not_the_files_fault(tmp_path: Path) -> None:
+    with pytest.raises(torch.OutOfMemoryError), understood(tmp_path / "latest_state.pth"):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+    with pytest.raises(UserError, match="does not fit the model"), understood(tmp_path / "latest_state.pth"):
+        raise RuntimeError("size mismatch")

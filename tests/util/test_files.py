@@ -14,7 +14,7 @@ import torch
 
 from util.checkpoint import load_checkpoint, prune_epochs, save_checkpoint, save_checkpoints, tensor_bytes
 from util.errors import UserError
-from util.files import remove_leftovers, replacing_all, write_text
+from util.files import MACHINE, remove_leftovers, replacing_all, write_text
 
 OLD, NEW = {"w": torch.zeros(4)}, {"w": torch.ones(50_000)}
 
@@ -114,12 +114,23 @@ def test_what_a_killed_process_left_behind_goes_and_what_a_living_one_writes_sta
     ended = subprocess.Popen(["true"])
     ended.wait()
     (tmp_path / "web").mkdir()
-    gone = [tmp_path / f".latest_state.pth.{ended.pid}.tmp", tmp_path / "web" / f".a.png.{os.getpid()}.tmp"]
-    kept = [tmp_path / f".latest_state.pth.{os.getppid()}.tmp", tmp_path / ".x.tmp", tmp_path / "latest_state.pth"]
+    gone = [left(tmp_path / "latest_state.pth", ended.pid), left(tmp_path / "web" / "a.png", os.getpid())]
+    kept = [left(tmp_path / "latest_state.pth", os.getppid()), tmp_path / ".x.tmp", tmp_path / "latest_state.pth"]
+    kept.append(left(tmp_path / "latest_state.pth", ended.pid, "0123abcd"))  # who knows whether it lives over there
     for path in [*gone, *kept]:
         path.touch()
     remove_leftovers(tmp_path)
     assert not any(path.exists() for path in gone) and all(path.exists() for path in kept)
+
+
+def left(path: Path, process: int, machine: str = MACHINE) -> Path:
+    return path.with_name(f".{path.name}.{machine}.{process}.tmp")
+
+
+def test_a_temporary_name_tells_the_machine_and_the_process(tmp_path: Path) -> None:
+    with replacing_all([tmp_path / "a.png"]) as (temporary,):
+        temporary.touch()
+        assert temporary == left(tmp_path / "a.png", os.getpid())
 
 
 @pytest.mark.parametrize(("keep", "epochs"), [(0, {2, 10, 9, 100}), (1, {100}), (2, {10, 100}), (9, {2, 9, 10, 100})])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -215,6 +216,19 @@ def test_loading_the_networks_draws_no_random_number(squeezenet: Namespace) -> N
     before = torch.get_rng_state()
     HeldOut([], "ksd", squeezenet, CPU)
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_loading_the_networks_asks_no_gpu_for_its_random_state(
+    squeezenet: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda *gpu: asked.append(gpu))
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda *gpu: asked.append(gpu))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # as of every GPU that a machine has
+        HeldOut([], "ksd", squeezenet, CPU)
+    assert not asked
 
 
 def test_a_better_translator_has_a_lower_ksd(squeezenet: Namespace) -> None:

@@ -107,7 +107,8 @@ class HeldOut:
         self.batches, self.metric, self.device = batches, metric, device
         self.metrics = [name for name in dict.fromkeys([metric, *others]) if name != "none"]
         self.sides = ("A", "B") if opt.direction == "AtoB" else ("B", "A")
-        with torch.random.fork_rng():  # networks are built with random weights first, which training shall not notice
+        # networks are built with random weights first, on the CPU, which training shall not notice
+        with torch.random.fork_rng(devices=[]):
             self.features = {name: _features(name, opt, device) for name in self.metrics if name != "l1"}
         self.real: dict[tuple[str, str], Tensor] = {}  # by metric and side
 

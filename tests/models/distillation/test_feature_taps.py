@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.distillation.features import FeatureTaps
+from models.distillation.features import FeatureTaps, tap_channels
+from models.networks import define_G
 from util.errors import UserError
 
 
@@ -81,3 +82,14 @@ def test_a_gradient_with_channels_last_does_no_harm(norm: type[nn.Module], size:
 def test_an_unknown_module_is_a_sentence() -> None:
     with pytest.raises(UserError, match=r"--taps model\.9: .* its layers are model\.0 to model\.3"):
         FeatureTaps(Net(), ["model.9"])
+
+
+def test_channels_of_a_norm_that_all_processes_share_are_told_without_asking_them() -> None:
+    """`--norm syncbatch` under torchrun; its norms take only what lies on a GPU, and the question is asked of no data."""
+    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    try:
+        net = define_G(3, 3, 2, "resnet_6blocks", "syncbatch")
+        assert tap_channels(net, ["model.9", "model.12"], 3) == {"model.9": 8, "model.12": 8}
+        assert net.training
+    finally:
+        torch.distributed.destroy_process_group()
