@@ -297,10 +297,8 @@ class BaseModel(ABC):
     def _files_of_a_save(self, progress: Mapping[str, Any]) -> dict[Path, Any]:
         """Return the latest networks and what a save names besides; a stranger's state may name no other files."""
         networks = self.kept_networks()
-        named = {
-            file: networks.get(name) for file, name in progress.get("files", {}).items() if NETWORK_FILE.fullmatch(file)
-        }
-        others = {self.save_dir / file: network_state(network) for file, network in named.items() if network}
+        named = [(file, name) for file, name in progress.get("files", {}).items() if NETWORK_FILE.fullmatch(file)]
+        others = {self.save_dir / file: network_state(networks[name]) for file, name in named if name in networks}
         return self.network_files("latest") | others
 
     def load_state(self) -> dict[str, Any]:
