@@ -26,6 +26,7 @@ LAST, EMA, LAST_FIVE, BEST_HELD_OUT, BEST_TEST = "last", "EMA", "mean of last fi
 CHOICES = (LAST, EMA, LAST_FIVE, BEST_HELD_OUT, BEST_TEST)
 FIVE = 5
 Line = dict[str, Any]
+Name = tuple[str, str, str, str, str]  # of a table: metric, direction, protocol, mode of the networks, images
 
 
 class Key(NamedTuple):
@@ -182,8 +183,8 @@ def key_of(line: Line) -> Key:
 
 
 def _sections(lines: Sequence[Line], epochs: dict[str, int], direction: str) -> list[Section]:
-    sections: dict[tuple[str, ...], Section] = {}
-    tested: dict[tuple[tuple[str, ...], Key, int], dict[int, float]] = {}  # by epoch
+    sections: dict[Name, Section] = {}
+    tested: dict[tuple[Name, Key, int], dict[int, float]] = {}  # by epoch
     for line in lines:
         if line["metric"] in COSTS or line["split"] == "held_out" or line["network"] == "G_teacher":
             continue
