@@ -84,6 +84,10 @@ def rewrite(folder: Path, out: str | None, latex: bool) -> None:
 
 def show(study: Study, stage: str | None) -> None:
     """Print one command per line and run, those that others need first."""
+    if stage is None and any(run.stage == "teachers" and study.commands(run) for run in study.runs):
+        print(
+            "students need their teachers first: run the lines of one --stage after those of the other", file=sys.stderr
+        )
     for run in study.runs:
         if stage in (None, run.stage):
             commands = study.commands(run)

@@ -112,9 +112,9 @@ def train(
     watch.say = progress.say
     watch.attach(model.optimizers, model.networks(), model.current_losses)
 
-    def save(name: int | str) -> None:
+    def save(name: int | str, best: Mapping[str, str] | None = None) -> None:
         watch.settle()  # a step that was not checked is never saved
-        saver.save(name)
+        saver.save(name, best)
         timer.reset()
         progress.pace.pause()
 
@@ -164,15 +164,18 @@ def train(
             place.pass_done()
         rate = model.update_learning_rate()
         place.epoch_done()
-        if evaluation and evaluation.due(epoch):
+        best: Mapping[str, str] = {}
+        if evaluated := evaluation is not None and evaluation.due(epoch):
             watch.settle()
             lines, sentence = evaluation.run(epoch, place.seconds)
             progress.say(sentence)
             visualizer.plot_metrics(epoch, lines)
-        if (opt.save_epoch_freq > 0 and epoch % opt.save_epoch_freq == 0) or epoch == last_epoch:
+            best = evaluation.kept
+        numbered = (opt.save_epoch_freq > 0 and epoch % opt.save_epoch_freq == 0) or epoch == last_epoch
+        if numbered:
             progress.say(f"saving the model at the end of epoch {epoch}, iters {place.total_iters}")
-            save(epoch)
-            save("latest")
+        if numbered or evaluated:
+            save(epoch if numbered else "latest", best)
         taken = time.monotonic() - epoch_start
         progress.say(f"End of epoch {epoch} / {last_epoch} \t Time Taken: {taken:.0f} sec")
         progress.say(rate)

@@ -18,6 +18,7 @@ from typing import IO, Any
 
 import torch
 
+from comparison.begun import differences
 from comparison.plan import ALONE, Plan
 from comparison.runs import (
     STAGES,
@@ -33,7 +34,7 @@ from comparison.runs import (
     train_words,
 )
 from options.base_options import SAVED_OPTIONS
-from util.checkpoint import load_checkpoint
+from util.checkpoint import STATE_FILE, load_checkpoint
 from util.errors import UserError
 from util.provenance import read_lines
 
@@ -51,6 +52,8 @@ class Study:
 
     def __init__(self, plan: Plan) -> None:
         self.plan, self.runs = plan, runs_of(plan)
+        self._same: set[str] = set()  # the runs that were found to be this plan's
+        self._progress: dict[Path, tuple[tuple[int, int], dict[str, Any]]] = {}
         self.stop_at = math.inf  # by time.monotonic(): nothing is begun from then on, and what runs is stopped
 
     # ---- what is done ------------------------------------------------------------------------------------------------
@@ -62,28 +65,38 @@ class Study:
             found = json.loads(saved.read_text())
             epochs = found["n_epochs"] + found["n_epochs_decay"]
             planned = epochs if run.stage == "same_seconds" else planned_epochs(self.plan, run)
-            other = differences(train_words(self.plan, run, planned)[1:], found)
-            if other:
+            words = train_words(self.plan, run, planned)[1:]
+            if run.experiment not in self._same and (other := differences(words, found)):
                 raise UserError(
                     f"{saved.parent} was trained by another plan ({', '.join(other[:4])}); give this plan another "
                     f"name, or delete the folder: rm -r {saved.parent}"
                 )
+            self._same.add(run.experiment)
             return epochs
         return self.same_seconds_epochs(run) if run.stage == "same_seconds" else planned_epochs(self.plan, run)
 
     def same_seconds_epochs(self, run: Run) -> int | None:
-        """Return the epochs that fill the longest total time of a method and its teacher, with this width and seed."""
-        cell = [r for r in self.runs if (r.width, r.seed, r.stage) == (run.width, run.seed, "students")]
+        """Return the epochs of student alone that fill the seconds of the slowest method of this width.
+
+        One number for all seeds: the plan's epochs, times the slowest method's seconds with its teacher's, over those of
+        student alone, rounded up. Each row counts with its fastest seed, which the machine disturbed least. A run that was
+        begun keeps its epochs, whatever later seeds measure; the report tells the seconds that it had.
+        """
+        cell = [r for r in self.runs if (r.width, r.stage) == (run.width, "students")]
         if not all(self.trained(r) for r in cell):
             return None
-        alone = next(r for r in cell if r.row == ALONE)
-        longest = max(sum(self.seconds(r)) for r in cell)
-        return max(1, round((self.epochs(alone) or 1) * longest / max(1e-9, self.seconds(alone)[0])))
+        rows: dict[str, list[float]] = {}
+        for one in cell:
+            rows.setdefault(one.row, []).append(sum(self.seconds(one)))
+        alone = min(rows.pop(ALONE))
+        planned = self.epochs(next(r for r in cell if r.row == ALONE)) or 1
+        return max(1, math.ceil(planned * max(map(min, rows.values())) / max(1e-9, alone) - 1e-9))
 
     def trained(self, run: Run) -> bool:
-        """Tell whether the networks of a run's last epoch are there."""
-        folder = run.folder(self.plan)
-        return (folder / SAVED_OPTIONS).is_file() and any(folder.glob(f"{self.epochs(run)}_net_G*.pth"))
+        """Tell whether a run's saved state stands behind its last epoch."""
+        if not (run.folder(self.plan) / SAVED_OPTIONS).is_file():
+            return False
+        return self.place(run.experiment).get("epoch", 0) > (self.epochs(run) or math.inf)
 
     def seconds(self, run: Run) -> tuple[float, float]:
         """Return the seconds of a run's steps, and those of the teacher that was trained before it (0: not known)."""
@@ -96,8 +109,13 @@ class Study:
 
     def progress(self, experiment: str) -> dict[str, Any]:
         """Return what a run's saved state says besides its networks and optimizers; {} when that is not there."""
-        path = Path(self.plan.checkpoints_dir) / experiment / "latest_state.pth"
-        return load_checkpoint(path)["progress"] if path.is_file() else {}
+        path = Path(self.plan.checkpoints_dir) / experiment / STATE_FILE
+        if not path.is_file():
+            return {}
+        version = path.stat().st_mtime_ns, path.stat().st_size
+        if self._progress.get(path, ((), {}))[0] != version:  # it holds all networks: it is not read twice
+            self._progress[path] = version, load_checkpoint(path)["progress"]
+        return self._progress[path][1]
 
     def commands(self, run: Run) -> list[list[str]] | None:
         """Return what is left to do for a run, in order; None when that can't be said yet."""
@@ -108,7 +126,7 @@ class Study:
         calls = [*evaluate_words(self.plan, run, epochs), *picture_words(self.plan, run)]
         calls += to_teacher_words(self.plan, run)
         if not self.trained(run):
-            going_on = (folder / "latest_state.pth").is_file()
+            going_on = (folder / STATE_FILE).is_file()
             return [continue_words(self.plan, run) if going_on else train_words(self.plan, run, epochs), *calls]
         scored = {line.get("command") for line in read_lines(folder / "metrics.jsonl")}
         return [
@@ -230,27 +248,3 @@ def drawn(plan: Plan, words: list[str]) -> bool:
     wanted = int(words[words.index("--num_test") + 1])
     there = tested_images(plan)
     return page.is_file() and page.read_text(encoding="utf-8").count("<section") >= min(wanted, len(there))
-
-
-def differences(words: list[str], saved: Mapping[str, Any]) -> list[str]:
-    """Name the flags of a command whose values are not those that a run was started with."""
-    typed: dict[str, str | bool] = {}
-    for word, following in zip(words, [*words[1:], "--"], strict=True):
-        if word.startswith("--"):
-            typed[word[2:]] = True if following.startswith("--") else following
-    other = []
-    for name, value in typed.items():
-        if name in ("name", "checkpoints_dir", "display_id"):
-            continue
-        found = saved.get(name)
-        same = str(found) == str(value) or (isinstance(found, int | float) and _number(value) == float(found))
-        if not same:
-            other.append(f"--{name} {found}, now {value}")
-    return other
-
-
-def _number(value: str | bool) -> float | None:
-    try:
-        return float(value)
-    except ValueError:
-        return None

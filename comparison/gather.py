@@ -11,14 +11,16 @@ from typing import Any
 from PIL import Image
 
 from comparison.engine import Study
-from comparison.plan import ALONE, SAME_SECONDS, TEACHER, Plan
-from comparison.runs import MASKED, Run, picture_words, pictures_of, slug, source_folder, tested_images
+from comparison.plan import ALONE, MASKED, SAME_SECONDS, TEACHER, Plan
+from comparison.runs import Run, picture_words, pictures_of, source_folder, tested_images
+from comparison.words import slug
 from util.files import replacing, write_text
 from util.metrics.masked import masked_error
 from util.metrics.record import metric_line
 from util.provenance import append_lines, read_lines
 
 PLAN, LINES, RUNS, CURVES, PICTURES = "plan.toml", "lines.jsonl", "runs.jsonl", "curves.jsonl", "pictures"
+COPIED = "copied.txt"  # in the folder of pictures: those that are the report's
 LOSS_LINE = re.compile(r"\(epoch: (\d+), iters: (\d+),[^)]*\) (.*)")
 POINTS = 60  # of a loss curve: more can't be told apart on a page
 ENLARGED = 256  # pixels: larger test pictures are scaled down for the page
@@ -38,10 +40,11 @@ def gather(study: Study, out: Path, plan_file: Path) -> list[str]:
         if MASKED in plan.metrics:
             score_masked(study, run)
         own = read_lines(run.folder(plan) / "metrics.jsonl")
-        if not own or study.commands(run):
+        unfinished = not own or bool(study.commands(run))
+        if unfinished:
             left.append(run.experiment)
         where = {"row": run.row, "width": run.width, "run_seed": run.seed}
-        facts = facts_of(study, run)
+        facts = facts_of(study, run) | ({"unfinished": True} if unfinished else {})
         lines += [where | line for line in own]
         runs.append(where | facts)
         if run.seed == plan.seeds[0]:
@@ -123,7 +126,7 @@ def score_masked(study: Study, run: Run) -> None:
     no_dropout = json.loads((run.folder(plan) / "train_opt.json").read_text())["no_dropout"]
     shared = {
         "count_fakes": len(triples), "count_reals": len(triples), "split": "test", "experiment": run.experiment,
-        "model": run.model, "direction": "AtoB", "network": "G" if run.trains_teacher else "G_A", "variant": "last",
+        "model": run.model, "direction": plan.direction, "network": "G" if run.trains_teacher else "G_A", "variant": "last",
         "epoch": "latest", "resolution": resolution, "student_steps": facts["student_steps"], "seed": run.seed,
         "teacher_steps": facts["teacher_steps"], "train_seconds": facts["seconds"],
         "network_mode": f"train, as upstream tests (dropout {'off' if no_dropout else 'on'})",
@@ -143,7 +146,10 @@ def score_masked(study: Study, run: Run) -> None:
 
 
 def gather_pictures(study: Study, folder: Path) -> None:
-    """Copy the first test images, and what each row's first seed makes of them, into `folder`/<row>/<stem>."""
+    """Copy the first test images, and what each row's first seed makes of them, into `folder`/<row>/<stem>.
+
+    What an earlier call copied and this one does not is removed; pictures that someone else put there are not.
+    """
     plan = study.plan
     images = tested_images(plan)[: plan.pictures]
     sources = {"input": {image.stem: image for image in images}}
@@ -162,10 +168,19 @@ def gather_pictures(study: Study, folder: Path) -> None:
         stems = [image.stem for image in images]
         for label, side in (("input", "real_A"), ("truth", "real_B")):
             sources[label] = {stem: page / f"{stem}_{side}.png" for stem in stems} if page else {}
-    for row, files in sources.items():
-        for stem, file in files.items():
-            if file.is_file():
-                copy_picture(file, folder / row, stem)
+    copied = [
+        copy_picture(file, folder / row, stem)
+        for row, files in sources.items()
+        for stem, file in files.items()
+        if file.is_file()
+    ]
+    own = folder / COPIED
+    before = own.read_text(encoding="utf-8").splitlines() if own.is_file() else []
+    for old in [folder / name for name in before]:
+        if old not in copied and old.resolve().parent.parent == folder.resolve():
+            old.unlink(missing_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(own, "".join(f"{path.relative_to(folder).as_posix()}\n" for path in copied))
 
 
 def found_pictures(folder: Path, stems: Iterable[str]) -> dict[str, Path]:
@@ -174,15 +189,17 @@ def found_pictures(folder: Path, stems: Iterable[str]) -> dict[str, Path]:
     return {stem: file for stem, both in files.items() for file in both if file.is_file()}
 
 
-def copy_picture(file: Path, folder: Path, stem: str) -> None:
-    """Keep a small picture exactly, a large one as a JPEG of at most the page's size."""
+def copy_picture(file: Path, folder: Path, stem: str) -> Path:
+    """Keep a small picture exactly, a large one as a JPEG of at most the page's size; return where."""
     folder.mkdir(parents=True, exist_ok=True)
     with Image.open(file) as picture:
         picture = picture.convert("RGB")
         picture.thumbnail((ENLARGED, ENLARGED))
         small = max(picture.size) <= EXACT
-        with replacing(folder / f"{slug(stem)}.{'png' if small else 'jpg'}") as temporary:
+        kept = folder / f"{slug(stem)}.{'png' if small else 'jpg'}"
+        with replacing(kept) as temporary:
             picture.save(temporary, "PNG" if small else "JPEG", **({"optimize": True} if small else {"quality": 88}))
+    return kept
 
 
 def pictures_in(plan: Plan, folder: Path) -> dict[str, list[Path]]:

@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
+from PIL import Image
+
 from comparison import svg
-from comparison.gather import pictures_in
+from comparison.gather import EXACT, pictures_in
 from comparison.results import LAST, Key, Line, Results
-from comparison.runs import slug
 from comparison.tables import Table, label, macs_unit, number, spread, tables_of
+from comparison.words import slug
 
 STYLE = Path(__file__).with_name("page.css")
 SCRIPT = Path(__file__).with_name("page.js")
@@ -113,10 +115,12 @@ def held_out_plots(results: Results, places: Mapping[str, int]) -> str:
     names: set[str] = set()
     for (metric, direction), rows in results.held_out.items():
         curves = {label(results, key): points for key, points in rows.items() if label(results, key) in places}
-        if any(len(points) > 1 for points in curves.values()):
+        title = f"{metric} ({direction})"
+        if any(len(points) > 1 for points in curves.values()) and (
+            plot := svg.lines(curves, places, "epoch", metric, title)
+        ):
             names |= curves.keys()
-            title = f"{metric} ({direction})"
-            figures.append(f"<figure>{svg.lines(curves, places, 'epoch', metric, title)}{caption(title)}</figure>")
+            figures.append(f"<figure>{plot}{caption(title)}</figure>")
     if not figures:
         return ""
     return svg.legend(places, [n for n in places if n in names]) + f'<div class="plots">{"".join(figures)}</div>'
@@ -131,8 +135,8 @@ def loss_plots(results: Results, curves: Sequence[Line]) -> str:
         if drawn:
             places = {name: i for i, name in enumerate(drawn)}
             title = label(results, key)
-            plot = svg.lines(drawn, places, "epoch", "loss", f"Losses of {title}")
-            figures.append(f"<figure>{caption(title)}{plot}{svg.legend(places, list(places))}</figure>")
+            if plot := svg.lines(drawn, places, "epoch", "loss", f"Losses of {title}"):
+                figures.append(f"<figure>{caption(title)}{plot}{svg.legend(places, list(places))}</figure>")
     return f'<div class="plots">{"".join(figures)}</div>' if figures else ""
 
 
@@ -159,7 +163,7 @@ def grid(results: Results, folder: Path) -> str:
             text = f"{name}, image {file.stem}"
             cells.append(
                 f'<td><button type="button" data-column="{i}" aria-label="Enlarge {escape(text)}">'
-                f'<img src="{data_uri(file)}" alt="{escape(text)}"></button></td>'
+                f'<img{" class=small" * is_small(file)} src="{data_uri(file)}" alt="{escape(text)}"></button></td>'
             )
         cells += ["<td></td>"] * (columns - len(files))
         rows.append(f'<tr><th scope="row">{escape(name)}</th>{"".join(cells)}</tr>')
@@ -170,6 +174,12 @@ def grid(results: Results, folder: Path) -> str:
         f'<div class="scroll" tabindex="0" role="region" aria-label="Pictures"><table class="grid">{"".join(rows)}</table>'
         f"</div>{note}<dialog><form method=dialog><button aria-label=Close>×</button></form><div></div></dialog>"
     )
+
+
+def is_small(file: Path) -> bool:
+    """Tell a toy's picture, whose pixels are to be seen when it is enlarged, from a photograph."""
+    with Image.open(file) as picture:
+        return max(picture.size) <= EXACT
 
 
 def data_uri(file: Path) -> str:

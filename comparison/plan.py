@@ -10,13 +10,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from comparison.words import slug, value_of
 from models.distillation.offline import OfflineDistillModel
 from models.distillation.online import OnlineDistillModel
+from scripts.paper_table import read_rows
 from util.errors import UserError, nearest
 from util.plugin_manager import plugin_manager
 
 ALONE, SAME_SECONDS, TEACHER = "student alone", "student alone, same total seconds", "teacher"
 RESERVED = (ALONE, SAME_SECONDS, TEACHER)
+MASKED = "masked"  # compare.py's own metric, from the pictures of a toy set
 BASES = ("cycle_gan", "pix2pix")
 SECTIONS = (
     "data",
@@ -106,6 +109,11 @@ class Plan:
     checkpoints_dir: str = "./checkpoints"
     published: tuple[Published, ...] = field(default=())
 
+    @property
+    def direction(self) -> str:
+        """Return the direction that the study is about: that of the first generator."""
+        return value_of(self.flags, "--direction") or "AtoB"
+
 
 def read_plan(path: str | Path) -> Plan:
     """Read a plan file; what is unknown, missing or contradictory is a sentence."""
@@ -141,6 +149,9 @@ def make_plan(content: Mapping[str, Any], name: str) -> Plan:
     if plain["base"] not in BASES:
         raise UserError(f"base = '{plain['base']}': {nearest(plain['base'], BASES)}")
     methods = tuple(_method(key, value) for key, value in _typed(content, "methods", dict).items())
+    _refuse_one_folder_for_two([*RESERVED, *(method.name for method in methods)])
+    flags = tuple(_words(content.get("flags", ""), "flags"))
+    evaluate = tuple(tuple(_words(call, "evaluate")) for call in _typed(content, "evaluate", list, [""]))
     teacher = _teacher(content["teacher"]) if "teacher" in content else None
     needy = [method.name for method in methods if method.needs_teacher]
     if needy and teacher is None:
@@ -159,10 +170,12 @@ def make_plan(content: Mapping[str, Any], name: str) -> Plan:
         methods=methods,
         widths=tuple(_numbers(content, "widths", least=1)),
         seeds=tuple(_numbers(content, "seeds", least=0)),
-        metrics=tuple(_words(content["metrics"], "metrics")),
+        metrics=tuple(
+            _metrics(_words(content["metrics"], "metrics"), [*flags, *(w for call in evaluate for w in call)])
+        ),
         teacher=teacher or Teacher(),
-        flags=tuple(_words(content.get("flags", ""), "flags")),
-        evaluate=tuple(tuple(shlex.split(call)) for call in _typed(content, "evaluate", list, [""])),
+        flags=flags,
+        evaluate=evaluate,
         prepare=tuple(_words(content.get("prepare", ""), "prepare")),
         published=tuple(_published(table) for table in _typed(content, "published", list, [])),
     )
@@ -175,13 +188,16 @@ def _method(name: str, table: Any) -> Method:
     _known_keys(table, ("model", "flags", "published"), where)
     if name in RESERVED:
         raise UserError(f"{where}: compare.py makes the row '{name}' by itself; give the method another name")
-    model = table.get("model", name)
+    model = _typed(table, "model", str, name)
     try:
         plugin_manager().get("models", model)
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
     flags = tuple(_words(table.get("flags", ""), where))
-    method = Method(name, model, flags, str(table.get("published", "")))
+    method = Method(name, model, flags, _typed(table, "published", str, ""))
+    printed = sorted({row.method for row in read_rows()})
+    if method.published and method.published not in printed:
+        raise UserError(f"{where}: published = '{method.published}': {nearest(method.published, printed)}")
     if not (method.needs_teacher or method.trains_teacher):
         raise UserError(f"{where}: model '{model}' has no teacher; the student alone is a row of every study already")
     return method
@@ -210,9 +226,10 @@ def _budget(table: Mapping[str, Any], where: str) -> Budget:
     _known_keys(table, ("epochs", "steps", "decay"), where)
     if ("epochs" in table) == ("steps" in table):
         raise UserError(f"{where} needs either epochs or steps")
-    budget = Budget(
-        _typed(table, "epochs", int, 0), _typed(table, "steps", int, 0), float(table.get("decay", Budget.decay))
-    )
+    decay = table.get("decay", Budget.decay)
+    if not isinstance(decay, int | float) or isinstance(decay, bool):
+        raise UserError(f"{where}: decay = {decay!r} has to be a number from 0 to 1")
+    budget = Budget(_typed(table, "epochs", int, 0), _typed(table, "steps", int, 0), float(decay))
     if max(budget.epochs, budget.steps) < 1 or not 0 <= budget.decay <= 1:
         raise UserError(f"{where} needs at least one epoch or step, and a decay from 0 to 1")
     return budget
@@ -225,7 +242,41 @@ def _published(table: Any) -> Published:
     missing = [key for key in ("paper", "table", "dataset", "differs") if key not in table]
     if missing:
         raise UserError(f"[[published]] is unfinished: {_and(missing)} missing")
-    return Published(**{key: " ".join(str(value).split()) for key, value in table.items()})
+    wanted = Published(**{key: " ".join(str(value).split()) for key, value in table.items()})
+    if wanted.direction not in ("AtoB", "BtoA"):
+        raise UserError(f"[[published]] direction = '{wanted.direction}' has to be AtoB or BtoA")
+    printed = list(dict.fromkeys((row.paper, row.table, row.dataset) for row in read_rows()))
+    if (wanted.paper, wanted.table, wanted.dataset) not in printed:
+        asked = ", ".join((wanted.paper, wanted.table, wanted.dataset))
+        known = nearest(asked, [", ".join(place) for place in printed])
+        raise UserError(f"[[published]] {asked} is no printed row (paper, table, dataset); {known}")
+    return wanted
+
+
+def _metrics(names: list[str], flags: list[str]) -> list[str]:
+    """Return the metrics, each once; a plugin that flags name may bring more of them than are known here."""
+    names = list(dict.fromkeys(name for word in names for name in word.split(",") if name))
+    known = [*plugin_manager().names("metrics", "metric"), MASKED]
+    for name in names if value_of(flags, "--plugin") is None else []:
+        if name not in known:
+            raise UserError(f"metrics: there is no metric '{name}'; {nearest(name, known)}")
+    if not names:
+        raise UserError(f"metrics names none; there are {', '.join(known)}")
+    return names
+
+
+def _refuse_one_folder_for_two(rows: list[str]) -> None:
+    """Refuse rows whose runs would be kept in folders of one name."""
+    taken: dict[str, str] = {}
+    for row in rows:
+        if not slug(row):
+            raise UserError(f"[methods.'{row}']: the name has no letter and no digit, and is part of a folder's name")
+        if slug(row) in taken:
+            raise UserError(
+                f"[methods.'{row}']: its runs would be kept in the same folders as those of '{taken[slug(row)]}' "
+                f"({slug(row)}); give the method another name"
+            )
+        taken[slug(row)] = row
 
 
 def _known_keys(table: Mapping[str, Any], known: Iterable[str], where: str) -> None:
@@ -258,7 +309,10 @@ def _numbers(content: Mapping[str, Any], key: str, least: int) -> list[int]:
 def _words(value: Any, where: str) -> list[str]:
     """Return flags written as one text or as a list of words."""
     if isinstance(value, str):
-        return shlex.split(value)
+        try:
+            return shlex.split(value)
+        except ValueError as error:  # a quote that is never closed
+            raise UserError(f"{where}: {value!r} can't be split into words ({error})") from None
     if isinstance(value, list) and all(isinstance(word, str) for word in value):
         return value
     raise UserError(f"{where}: {value!r} has to be text, or a list of words")

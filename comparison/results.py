@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from comparison.plan import ALONE, SAME_SECONDS, TEACHER, Plan
-from comparison.statistics import Estimate, estimate, paired_difference, ranks, smallest_difference
+from comparison.statistics import Estimate, among_best, estimate, paired_difference, smallest_difference
 from util.metrics.record import REALS_ARE
 
 HIGHER_IS_BETTER = (
@@ -25,6 +26,7 @@ LAST, EMA, LAST_FIVE, BEST_HELD_OUT, BEST_TEST = "last", "EMA", "mean of last fi
 CHOICES = (LAST, EMA, LAST_FIVE, BEST_HELD_OUT, BEST_TEST)
 FIVE = 5
 Line = dict[str, Any]
+Name = tuple[str, str, str, str, str]  # of a table: metric, direction, protocol, mode of the networks, images
 
 
 class Key(NamedTuple):
@@ -40,11 +42,13 @@ class Key(NamedTuple):
 
 @dataclass
 class Section:
-    """The results by one metric, in one direction, by one protocol."""
+    """The results by one metric, in one direction, by one protocol, of networks in one mode, on so many images."""
 
     metric: str
     direction: str
     protocol: str
+    mode: str = ""
+    images: str = ""
     values: dict[str, dict[Key, dict[int, float]]] = field(default_factory=dict)  # choice -> row -> seed -> value
 
     @property
@@ -81,13 +85,14 @@ class Section:
         """Return the smallest difference between two rows that these seeds can show."""
         return smallest_difference([[*self.values[choice][key].values()] for key in self.students(choice)])
 
-    def ranks(self, choice: str) -> dict[Key, int]:
-        """Rank the students of each width; rows nearer to each other than the smallest difference share a rank."""
-        found: dict[Key, int] = {}
+    def among_best(self, choice: str) -> dict[Key, bool]:
+        """Tell which students can't be told from the best of their width; {} when nothing can be told from chance."""
+        found: dict[Key, bool] = {}
         for width in dict.fromkeys(key.width for key in self.students(choice)):
             keys = [key for key in self.students(choice) if key.width == width]
             means = [statistics.fmean(self.values[choice][key].values()) for key in keys]
-            found |= dict(zip(keys, ranks(means, self.smallest(choice), self.higher_is_better) or [], strict=False))
+            near = among_best(means, self.smallest(choice), self.higher_is_better)
+            found |= dict(zip(keys, near, strict=True)) if near else {}
         return found
 
     def difference(self, choice: str, key: Key) -> Estimate | None:
@@ -134,16 +139,42 @@ def results_of(plan: Plan, lines: Sequence[Line], runs: Sequence[Line], planned:
     for run in runs:
         by_key.setdefault(Key(run["row"], run["width"]), []).append(run)
     epochs = {run["experiment"]: run["epochs"] for run in runs}
-    scored = {(key_of(line), line["run_seed"]) for line in lines}
-    missing = [f"{key}, seed {seed}" for key, seed in planned if (key, seed) not in scored]
+    scored = {(key_of(line), line["run_seed"]) for line in lines if line["split"] != "held_out"}
+    in_part = {(Key(run["row"], run["width"]), run["run_seed"]) for run in runs if run.get("unfinished")}
+    ways = {(key, seed): " (in part)" if (key, seed) in scored else "" for key, seed in planned}
+    missing = [
+        f"{key}, seed {s}{how}" for (key, s), how in ways.items() if (key, s) not in scored or (key, s) in in_part
+    ]
+    lines, lost = [line for line in lines if is_number(line["value"])], [x for x in lines if not is_number(x["value"])]
     measured: dict[Key, dict[str, list[float]]] = {}
     for line in lines:
         if line["metric"] in COSTS and line["network"] != "G_teacher":
             measured.setdefault(key_of(line), {}).setdefault(line["metric"], []).append(line["value"])
     costs = {key: {name: statistics.median(values) for name, values in of.items()} for key, of in measured.items()}
-    results = Results(plan, _sections(lines, epochs), costs, by_key, _held_out(lines), missing, [])
-    results.notes = _notes(results)
+    sections = _sections(lines, epochs, plan.direction)
+    results = Results(plan, sections, costs, by_key, _held_out(lines, plan.direction), missing, [])
+    results.notes = [*_notes(results), *_without_number(lost)]
     return results
+
+
+def is_number(value: float | None) -> bool:
+    """Tell whether a measurement came out as a number that can be averaged and drawn."""
+    return value is not None and math.isfinite(value)
+
+
+def mode_of(line: Line) -> str:
+    """Return the mode of the networks: train, as upstream tests, or eval. How dropout was trained is a row's own affair."""
+    words = line.get("network_mode") or ""
+    return next((mode for mode in ("train", "eval") if words.startswith(mode)), words)
+
+
+def images_of(line: Line) -> str:
+    """Return how many images were compared, and their size, as far as a line tells."""
+    counts = [
+        f"{line[f'count_{what}']:,} {what}" for what in ("fakes", "reals") if line.get(f"count_{what}") is not None
+    ]
+    size = line.get("resolution")
+    return " and ".join(counts) + (f" of {size[0]} × {size[1]} px" if size and counts else "")
 
 
 def key_of(line: Line) -> Key:
@@ -151,14 +182,15 @@ def key_of(line: Line) -> Key:
     return Key(line["row"], line["width"])
 
 
-def _sections(lines: Sequence[Line], epochs: dict[str, int]) -> list[Section]:
-    sections: dict[tuple[str, str, str], Section] = {}
-    tested: dict[tuple[tuple[str, str, str], Key, int], dict[int, float]] = {}  # by epoch
+def _sections(lines: Sequence[Line], epochs: dict[str, int], direction: str) -> list[Section]:
+    sections: dict[Name, Section] = {}
+    tested: dict[tuple[Name, Key, int], dict[int, float]] = {}  # by epoch
     for line in lines:
         if line["metric"] in COSTS or line["split"] == "held_out" or line["network"] == "G_teacher":
             continue
         mixed = f", split {line['split']}" if line["split"] not in ("test", "folder", None) else ""
-        name = (line["metric"], line["direction"] or "AtoB", f"{line['protocol'] or ''}{mixed}")
+        protocol = f"{line['protocol'] or ''}{mixed}"
+        name = (line["metric"], line["direction"] or direction, protocol, mode_of(line), images_of(line))
         section = sections.setdefault(name, Section(*name))
         key, seed = key_of(line), line["run_seed"]
         if line["variant"] == "ema" and line["epoch"] in ("latest", epochs.get(line["experiment"])):
@@ -182,20 +214,27 @@ def _sections(lines: Sequence[Line], epochs: dict[str, int]) -> list[Section]:
     return sorted((section for section in sections.values() if section.values), key=lambda s: s.direction)
 
 
-def _held_out(lines: Sequence[Line]) -> dict[tuple[str, str], dict[Key, list[tuple[float, float]]]]:
+def _held_out(lines: Sequence[Line], direction: str) -> dict[tuple[str, str], dict[Key, list[tuple[float, float]]]]:
     """Return the course of each metric on held-out images, the mean over seeds."""
     collected: dict[tuple[str, str], dict[Key, dict[float, list[float]]]] = {}
     for line in lines:
         if line["split"] == "held_out" and line["network"] != "G_teacher" and str(line["epoch"]).isdigit():
             if line["variant"] not in ("last", None):
                 continue
-            name = (line["metric"], line["direction"] or "AtoB")
+            name = (line["metric"], line["direction"] or direction)
             points = collected.setdefault(name, {}).setdefault(key_of(line), {})
             points.setdefault(float(line["epoch"]), []).append(line["value"])
     return {
         name: {key: [(x, statistics.fmean(ys)) for x, ys in sorted(points.items())] for key, points in rows.items()}
         for name, rows in collected.items()
     }
+
+
+def _without_number(lost: Sequence[Line]) -> list[str]:
+    """Say which evaluations gave no number; those while training are not missed."""
+    tested = [line for line in lost if line["split"] != "held_out"]
+    words = dict.fromkeys(f"{line['metric']} of {key_of(line)}, seed {line['run_seed']}" for line in tested)
+    return [f"No number came out, and none is in the tables: {'; '.join(words)}."] if words else []
 
 
 def _notes(results: Results) -> list[str]:

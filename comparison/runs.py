@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from comparison.plan import ALONE, SAME_SECONDS, TEACHER, Budget, Method, Plan
+from comparison.plan import ALONE, MASKED, SAME_SECONDS, TEACHER, Budget, Method, Plan
+from comparison.words import slug, value_of, without
 from data import create_dataset, judged_phase, settle_source
 from data.image_folder import make_dataset
 from options.train_options import TrainOptions
@@ -15,9 +16,9 @@ from util.metrics.held_out import choose_metric
 from util.plugin_manager import plugin_manager
 
 STAGES = ("teachers", "students", "same_seconds")  # what has to be finished before the next can start
-MASKED = "masked"  # compare.py's own metric, from the pictures of a toy set
 COSTS = ("complexity", "latency")
 SAVED_EVERY = "5"  # train.py's --save_epoch_freq when it is not typed
+BATCH = "1"  # the base models' --batch_size
 EVERY = 1_000_000  # test.py takes as many images as there are
 FAKE = "_fake.png"  # how test.py's translations end, when a model of one network makes them
 SUFFIXES = {"cycle_gan": "_A", "pix2pix": ""}  # of the first direction's networks, by base
@@ -80,8 +81,10 @@ def _student(plan: Plan, method: Method, width: int, seed: int) -> Run:
     if method.needs_teacher:
         teacher = plan.teacher.path or _teacher_of(plan, seed)
         flags = (*flags, "--teacher", teacher)
-    elif "--teacher_ngf" not in flags:
+    elif value_of(flags, "--teacher_ngf") is None:
         flags = (*flags, "--teacher_ngf", str(plan.teacher.width))
+    if value_of(flags, "--batch_size") is None:  # or a method's own default made its steps fewer than the others'
+        flags = (*flags, "--batch_size", BATCH)
     return Run(
         method.name, width, seed, _experiment(plan, method.name, width, seed), "students", method.model, flags,
         plan.budget, teacher, method.trains_teacher,
@@ -95,11 +98,6 @@ def _teacher_of(plan: Plan, seed: int) -> str:
 
 def _experiment(plan: Plan, row: str, width: int, seed: int) -> str:
     return f"{plan.name}_{slug(row)}_ngf{width}_seed{seed}"
-
-
-def slug(name: str) -> str:
-    """Return a row's name as part of a folder's: letters, digits and '_'."""
-    return "_".join("".join(c if c.isalnum() else " " for c in name.lower()).split())
 
 
 # ---- commands --------------------------------------------------------------------------------------------------------
@@ -121,18 +119,36 @@ def continue_words(plan: Plan, run: Run) -> list[str]:
 
 
 def evaluate_words(plan: Plan, run: Run, epochs: int) -> list[list[str]]:
-    """Return the calls of evaluate.py: those of the plan, and one for each epoch saved lately before the last."""
+    """Return the calls of evaluate.py: the plan's, and those without `--epoch` again for the epochs before the last."""
     metrics = [metric for metric in plan.metrics if metric != MASKED]
     scores = [metric for metric in metrics if metric not in COSTS]  # a network costs the same in every epoch
     words = ["evaluate.py", "--name", run.experiment, *_place(plan), "--metrics"]
     calls = [[*words, ",".join(metrics), *call] for call in plan.evaluate[:1] if metrics]
     if scores:
         calls += [[*words, ",".join(scores), *call] for call in plan.evaluate[1:]]
-        every = int((_flag(run.flags, "--save_epoch_freq") or ["", SAVED_EVERY])[1])
+        every = int(value_of(run.flags, "--save_epoch_freq") or SAVED_EVERY)
         saved = list(range(every, epochs, every)) if every > 0 else []
         earlier = saved[-(plan.last_epochs - 1) :] if plan.last_epochs > 1 else []
-        calls += [[*words, ",".join(scores), "--epoch", str(epoch)] for epoch in earlier]
+        again = [_of_earlier_epochs(call) for call in plan.evaluate]
+        again = [flags for i, flags in enumerate(again) if flags is not None and flags not in again[:i]]
+        calls += [[*words, ",".join(scores), *(flags or ()), "--epoch", str(e)] for flags in again for e in earlier]
     return calls
+
+
+def _of_earlier_epochs(call: Sequence[str]) -> list[str] | None:
+    """Return a call's flags for other epochs than the last; None where there is nothing to do.
+
+    The averaged weights are left out: their mean over epochs would be an average of averages.
+    """
+    if value_of(call, "--epoch") is not None or value_of(call, "--load_iter") is not None:
+        return None
+    networks = value_of(call, "--networks")
+    if networks is None:
+        return [*call]
+    names = [name for name in networks.split(",") if name != "ema"]
+    if not names:
+        return None
+    return [*without(call, "--networks"), *(["--networks", ",".join(names)] if names != ["student"] else [])]
 
 
 def picture_words(plan: Plan, run: Run) -> list[list[str]]:
@@ -141,7 +157,7 @@ def picture_words(plan: Plan, run: Run) -> list[list[str]]:
     if not plan.pictures and not scored:
         return []
     number = ["--num_test", str(EVERY if scored else plan.pictures)]
-    crop = [word for name in ("--crop_size", "--preprocess") for word in _flag(run.flags, name)]
+    crop = [word for name in ("--crop_size", "--preprocess") if (v := value_of(run.flags, name)) for word in (name, v)]
     words = ["test.py", "--name", run.experiment, *_place(plan), *crop, *number]
     if plan.base == "pix2pix":
         places = ["--dataroot", plan.data, "--phase", _test_phase(plan), "--results_dir", str(results_dir(plan))]
@@ -199,15 +215,7 @@ def _test_phase(plan: Plan) -> str:
 
 def source_folder(plan: Plan, target: bool = False) -> Path:
     """Return the folder of the test images that an unpaired study translates, or of those it translates towards."""
-    backwards = "BtoA" in _flag(plan.flags, "--direction")
-    return Path(plan.data) / f"{_test_phase(plan)}{'B' if backwards != target else 'A'}"
-
-
-def _flag(words: Iterable[str], name: str) -> list[str]:
-    """Return a flag with its value if it was typed; the last one counts."""
-    words = list(words)
-    places = [i for i, word in enumerate(words) if word == name]
-    return words[places[-1] : places[-1] + 2] if places else []
+    return Path(plan.data) / f"{_test_phase(plan)}{'B' if (plan.direction == 'BtoA') != target else 'A'}"
 
 
 def _place(plan: Plan) -> list[str]:
@@ -230,7 +238,7 @@ def planned_epochs(plan: Plan, run: Run) -> int:
     chooses = opt.eval_freq > 0 or plugin_manager().get("models", model).selects_on_held_out(opt)
     metric = choose_metric(opt, opt.dataset_mode == "aligned")[0] if chooses else "none"
     opt.held_out_from = settle_source(opt, opt.eval_freq > 0 or metric != "none", None)  # as train.py does
-    batch = int((_flag(run.flags, "--batch_size") or ["", opt.batch_size])[1])
+    batch = int(value_of(run.flags, "--batch_size") or opt.batch_size)
     ratio = opt.student_ratio if getattr(opt, "schedule", "") == "interleaved" else 1
     steps_per_epoch = -(-len(create_dataset(opt)) // batch) * ratio
     return max(1, round(run.budget.steps / steps_per_epoch))

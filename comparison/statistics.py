@@ -67,12 +67,12 @@ def smallest_difference(groups: Sequence[Sequence[float]]) -> float | None:
     return t * math.sqrt(pooled * 2 / min(len(group) for group in groups))
 
 
-def ranks(means: Sequence[float], smallest: float | None, higher_is_better: bool) -> list[int] | None:
-    """Return each row's rank: one more than the number of rows that beat it by more than `smallest`.
+def among_best(means: Sequence[float], smallest: float | None, higher_is_better: bool) -> list[bool] | None:
+    """Tell which rows the best one does not beat by more than `smallest`; None without a smallest difference.
 
-    Rows that can't be told apart from the best share rank 1; without a smallest difference there is no rank.
+    More can't be ranked: "not told apart" does not carry over from one pair to the next, so rows have no order of places.
     """
     if smallest is None:
         return None
-    scores = [mean if higher_is_better else -mean for mean in means]
-    return [1 + sum(other - score > smallest for other in scores) for score in scores]
+    best = (max if higher_is_better else min)(means)
+    return [abs(mean - best) <= smallest for mean in means]

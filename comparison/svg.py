@@ -81,7 +81,14 @@ def scatter(points: Sequence[Point], places: Mapping[str, int], x_label: str, y_
 def lines(
     curves: Mapping[str, Sequence[Sequence[float]]], places: Mapping[str, int], x_label: str, y_label: str, title: str
 ) -> str:
-    """Draw courses over epochs; a logarithmic scale where all values are positive and far apart."""
+    """Draw courses over epochs; a logarithmic scale where all values are positive and far apart.
+
+    Points that are no numbers are left out, as courses are that have no others; nothing is drawn when none is left.
+    """
+    curves = {name: [(x, y) for x, y in points if math.isfinite(x + y)] for name, points in curves.items()}
+    curves = {name: points for name, points in curves.items() if points}
+    if not curves:
+        return ""
     values = [y for points in curves.values() for _, y in points]
     ys = _range(values)
     log = min(values) > 0 and max(values) > 20 * min(values)

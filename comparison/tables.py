@@ -22,6 +22,7 @@ MEASURED = {
     "memory_process": "peak memory, MiB",
     "memory_gpu": "peak memory on the GPU, MiB",
 }
+YES: dict[bool | None, str] = {True: "yes", False: "no"}
 ARROWS = {True: "higher is better", False: "lower is better"}
 
 
@@ -54,28 +55,29 @@ def score_table(results: Results, section: Section) -> Table:
         if with_difference:
             compared = key.row not in (TEACHER, ALONE)
             difference = section.difference(LAST, key) if compared else None
-            rank = section.ranks(LAST).get(key)
             own = section.estimate(LAST, key)
             cells += [paired(difference, own.mean if own else 1.0), section.verdict(LAST, key) if compared else ""]
-            cells.append(str(rank or ""))
+            cells.append(YES.get(section.among_best(LAST).get(key), ""))
         seeds = max(len(section.values[choice].get(key, {})) for choice in section.choices)
         rows.append((*cells, str(seeds)))
     head = ["", *section.choices]
     if with_difference:
-        head += ["last − student alone [95 %]", "verdict", "rank"]
+        head += ["last − student alone [95 %]", "verdict", "among the best"]
     title = f"{section.what}, {section.direction} ({ARROWS[section.higher_is_better]})"
     return Table(title, (*head, "seeds"), tuple(rows), tuple(_score_notes(results, section)))
 
 
 def _score_notes(results: Results, section: Section) -> list[str]:
-    notes = [f"Protocol: {section.protocol}."] if section.protocol else []
+    mode = f"network mode: {section.mode}" if section.mode else ""
+    facts = [words for words in (section.protocol, section.images, mode) if words]
+    notes = [f"Protocol: {'; '.join(facts)}."] if facts else []
     smallest = section.smallest(LAST) if LAST in section.choices else None
     if smallest is None:
-        notes.append("One seed per row: no difference can be told from chance, and no row is ranked.")
+        notes.append("One seed per row: no difference can be told from chance, and no row is called the best.")
     else:
         notes.append(
             f"The smallest difference this study can see is {number(smallest)} (5 % per pair, variance pooled over rows); "
-            "rows closer to each other than that share a rank."
+            "a row is among the best of its width unless the best beats it by more. Rows have no other order."
         )
     if max(len(seeds) for rows in section.values.values() for seeds in rows.values()) < 5 and smallest is not None:
         notes.append(
@@ -127,8 +129,35 @@ def cost_table(results: Results) -> Table:
             f"Steps/s: the median of up to the last 1,000 steps, the first ones after each start left out{both}."
         )
     if SAME_SECONDS in {key.row for key in results.keys}:
-        notes.append(f"“{SAME_SECONDS}” had as long as the slowest method of its width and seed, teacher included.")
+        notes += [words for width in results.plan.widths for words in same_seconds_note(results, width)]
     return Table("Costs", tuple(head), tuple(rows), (*notes, *results.notes))
+
+
+def same_seconds_note(results: Results, width: int) -> list[str]:
+    """Say what the longer baseline really had, beside the slowest method of each of its seeds."""
+    slowest: dict[int, float] = {}
+    unknown = []
+    for method in results.plan.methods:
+        for run in results.runs.get(Key(method.name, width), []):
+            total, seed = run["seconds"] + (run["teacher_seconds"] or 0.0), run["run_seed"]
+            slowest[seed] = max(total, slowest.get(seed, 0.0))
+            if method.needs_teacher and run["teacher_seconds"] is None and method.name not in unknown:
+                unknown.append(method.name)
+    own = [run for run in results.runs.get(Key(SAME_SECONDS, width), []) if slowest.get(run["run_seed"])]
+    if not own:
+        return []
+    others = [slowest[run["run_seed"]] for run in own]
+    shares = "/".join(f"{100 * run['seconds'] / other:.0f} %" for run, other in zip(own, others, strict=True))
+    had, took = ("/".join(f"{value:,.0f}" for value in values) for values in ([run["seconds"] for run in own], others))
+    epochs = "/".join(dict.fromkeys(str(run["epochs"]) for run in own))
+    included = "its teacher's included"
+    if unknown:
+        included = f"without the teacher of {' and '.join(unknown)}, whose seconds are not known"
+    which = f", ngf {width}," if len(results.plan.widths) > 1 else ""
+    return [
+        f"“{SAME_SECONDS}”{which} learnt {epochs} epochs and had {had} seconds; the slowest method of the same seed had "
+        f"{took}, {included}: {shares} of that."
+    ]
 
 
 def macs_unit(results: Results) -> tuple[str, float]:
@@ -242,11 +271,12 @@ def as_csv(results: Results) -> str:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(
         ["row", "width", "metric", "direction", "checkpoint", "mean", "sd", "low_95", "high_95", "seeds",
-         "difference_to_alone", "difference_low_95", "difference_high_95", "smallest_visible", "verdict", "rank", "protocol"]
+         "difference_to_alone", "difference_low_95", "difference_high_95", "smallest_visible", "verdict", "among_best",
+         "protocol", "network_mode", "images"]
     )  # fmt: skip
     for section in results.sections:
         for choice in section.choices:
-            smallest, ranks = section.smallest(choice), section.ranks(choice)
+            smallest, near = section.smallest(choice), section.among_best(choice)
             for key in results.keys:
                 found = section.estimate(choice, key)
                 if found is None:
@@ -256,7 +286,8 @@ def as_csv(results: Results) -> str:
                 apart = (difference.mean, difference.low, difference.high) if difference else (None,) * 3
                 numbers = [found.mean, found.deviation, found.low, found.high, found.seeds, *apart, smallest]
                 verdict = section.verdict(choice, key) if compared else ""
-                cells: Sequence[object] = [*map(_plain, numbers), verdict, ranks.get(key, ""), section.protocol]
+                how = (section.protocol, section.mode, section.images)
+                cells: Sequence[object] = [*map(_plain, numbers), verdict, YES.get(near.get(key), ""), *how]
                 writer.writerow([key.row, key.width, section.metric, section.direction, choice, *cells])
     return file.getvalue()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import warnings
 from abc import ABC, abstractmethod
 from collections import OrderedDict
@@ -35,6 +36,7 @@ from util.finite import refuse_broken_weights, stack
 from util.image_pool import ImagePool
 
 STATE_FORMAT = 1
+NETWORK_FILE = re.compile(r"(?:best|iter_\d+|\d+)_net_\w+\.pth")  # what is saved beside the latest
 
 
 class Direction(NamedTuple):
@@ -294,17 +296,26 @@ class BaseModel(ABC):
     def save_state(self, progress: Mapping[str, Any]) -> None:
         """Write `latest_state.pth`, the model's state and the run's progress in one file, and the latest networks.
 
-        All of them are written before any takes its place, the state first: a save that fails leaves all as it was.
+        `progress["files"]` may name further files of this moment, and the network for each. All are written before any
+        takes its place, the state first: a save that fails leaves all as it was.
         """
-        refuse_broken_weights(self.networks())
+        refuse_broken_weights(self.kept_networks() if progress.get("files") else self.networks())
         self.save_dir.mkdir(parents=True, exist_ok=True)
         content = {"format": STATE_FORMAT, "model": self.state_dict(), "progress": dict(progress)}
-        save_checkpoints({self.save_dir / STATE_FILE: content} | self.network_files("latest"))
+        save_checkpoints({self.save_dir / STATE_FILE: content} | self._files_of_a_save(progress))
+
+    def _files_of_a_save(self, progress: Mapping[str, Any]) -> dict[Path, Any]:
+        """Return the latest networks and what a save names besides; a stranger's state may name no other files."""
+        networks = self.kept_networks()
+        named = [(file, name) for file, name in progress.get("files", {}).items() if NETWORK_FILE.fullmatch(file)]
+        others = {self.save_dir / file: network_state(networks[name]) for file, name in named if name in networks}
+        return self.network_files("latest") | others
 
     def load_state(self) -> dict[str, Any]:
         """Read `latest_state.pth` into the model; return the run's progress.
 
-        It holds the networks too, and wins over their files: a run that was killed between two renames has mixed ones.
+        It holds the networks too, and wins over their files: a run that was killed between two renames has mixed ones,
+        or lacks some.
         """
         path = self.save_dir / STATE_FILE
         if not path.is_file():
@@ -317,8 +328,9 @@ class BaseModel(ABC):
         with understood(path):
             self.load_state_dict(content["model"])
             progress = content["progress"]
+            files = self._files_of_a_save(progress)
         if is_first():
-            save_checkpoints(self.network_files("latest"))
+            save_checkpoints(files)
         return progress
 
 

@@ -15,7 +15,7 @@ from models.averaging import SUFFIX, steps_taken
 from models.base_model import BaseModel, Translator
 from models.distillation.frozen import translating
 from util import distributed
-from util.checkpoint import StateDict, checkpoint_sha256, network_state, save_checkpoint
+from util.checkpoint import checkpoint_sha256, network_state
 from util.errors import UserError
 from util.metrics.held_out import WORDS, HeldOut, Score
 from util.metrics.record import METRICS_FILE, metric_line
@@ -48,15 +48,17 @@ class Best(NamedTuple):
 
 
 class Evaluation:
-    """Score a model's generators on images that it is not trained on, and keep the best weights of each student.
+    """Score a model's generators on images that it is not trained on, and choose the best weights of each student.
 
     Each student's generator has a best of its own. With `--ema` its last and its averaged weights compete for it.
     Nothing that training depends on is touched: no weight, no statistic, no mode, no generator of random numbers.
+    `kept` is what a save has to write: with the state in one save, or a killed run has a best that its state knows not.
     """
 
     def __init__(self, opt: argparse.Namespace, model: BaseModel, held_out: HeldOut) -> None:
         self.opt, self.model, self.held_out = opt, model, held_out
         self.best: dict[str, Best] = {}
+        self.kept: dict[str, str] = {}  # of the last run: the files that are due, and the network for each
 
     def due(self, epoch: int) -> bool:
         """Tell whether an evaluation follows this epoch: one always follows the last."""
@@ -66,7 +68,7 @@ class Evaluation:
     def run(self, epoch: int, train_seconds: float) -> tuple[list[dict[str, Any]], str]:
         """Evaluate after an epoch; return the lines that metrics.jsonl gets, and the same in one sentence."""
         lines: list[dict[str, Any]] = []
-        said = []
+        said, self.kept = [], {}
         steps = self._steps()
         for name, translator in self.model.translators().items():
             for variant, network in self._variants(name, translator):
@@ -79,7 +81,7 @@ class Evaluation:
                 weights = network_state(network)
                 facts["weights"] = checkpoint_sha256(weights) if distributed.is_first() else None
                 lines += [self._line(metric, score, facts) for metric, score in scores.items()]
-                better = not translator.teaches and self._keep_if_best(name, variant, weights, scores, epoch)
+                better = not translator.teaches and self._is_best(name, variant, scores, epoch)
                 values = ", ".join(f"{metric} {score.value:.4g}" for metric, score in scores.items())
                 label = name if variant == "last" else f"{name} ({variant})"
                 said.append(f"{label} {values}{' (best so far)' if better else ''}")
@@ -96,17 +98,14 @@ class Evaluation:
         averaged = averages.get(name + SUFFIX)
         return [("last", translator.network)] + ([("ema", averaged)] if averaged is not None else [])
 
-    def _keep_if_best(
-        self, name: str, variant: str, weights: StateDict, scores: Mapping[str, Score], epoch: int
-    ) -> bool:
-        """Save the weights as best_net_<name>.pth if the deciding metric was never as low."""
+    def _is_best(self, name: str, variant: str, scores: Mapping[str, Score], epoch: int) -> bool:
+        """Tell whether the deciding metric was never as low; then the weights are to be kept as best_net_<name>.pth."""
         if self.held_out.metric == "none":
             return False
         score, before = scores[self.held_out.metric].value, self.best.get(name)
         if not math.isfinite(score) or (before and score >= before.score):
             return False
-        if distributed.is_first():
-            save_checkpoint(weights, self.model.save_dir / f"best_net_{name}.pth")
+        self.kept[f"best_net_{name}.pth"] = name + (SUFFIX if variant == "ema" else "")
         self.best[name] = Best(score, epoch, variant)
         return True
 

@@ -23,18 +23,22 @@ class Saver:
         self.opt, self.model, self.data = opt, model, data
         self.parts = {name: part for name, part in parts.items() if part is not None}
 
-    def save(self, name: int | str) -> None:
-        """Save the networks under an epoch's or an iteration's name, or as "latest" all that a run needs to go on."""
+    def save(self, name: int | str = "latest", best: Mapping[str, str] | None = None) -> None:
+        """Save all that a run needs to go on, and in the same save the networks under an epoch's or iteration's name.
+
+        `best` are the files of networks that were just found to be the best, and the network for each. Nothing else
+        writes a run's networks: none is ever there without a state to go on from.
+        """
         distributed.refuse_drift(self.model.networks())
-        if name == "latest":
-            processes = distributed.gather(self._of_this_process())
-            if distributed.is_first():
-                states = {part: owner.state_dict() for part, owner in self.parts.items()}
-                common = {"random": random_state(), "processes": processes[1:], "data": self.data}
-                self.model.save_state(states | common)
-        elif distributed.is_first():
-            self.model.save_networks(name)
-            prune_epochs(self.model.save_dir, self.opt.keep_checkpoints)
+        processes = distributed.gather(self._of_this_process())
+        if distributed.is_first():
+            states = {part: owner.state_dict() for part, owner in self.parts.items()}
+            common = {"random": random_state(), "processes": processes[1:], "data": self.data}
+            kept = self.model.kept_networks() if name != "latest" else {}
+            files = {f"{name}_net_{network}.pth": network for network in kept}
+            self.model.save_state(states | common | {"files": files | dict(best or {})})
+            if files:
+                prune_epochs(self.model.save_dir, self.opt.keep_checkpoints)
 
     def resume(self, state: Mapping[str, Any]) -> None:
         """Give everyone back what they had; the model has its own already, from `read_run`."""

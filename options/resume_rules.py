@@ -74,7 +74,7 @@ def judge(parser: OptionParser, opt: argparse.Namespace, folder: Path) -> None:
     changed = {}
     for name in sorted(parser.typed() - set(UNSAID)):
         old, new = saved.get(name, parser.get_default(name)), getattr(opt, name)
-        if not _same(name, old, new):
+        if not same_option(name, old, new):
             changed[name] = f"--{name} {old} -> {new}"
     refused = [f"{text} ({REFUSED[name]})" for name, text in changed.items() if name in REFUSED]
     if refused:
@@ -88,5 +88,6 @@ def judge(parser: OptionParser, opt: argparse.Namespace, folder: Path) -> None:
         opt.epoch_count = saved["epoch_count"]  # the schedules count from the epoch the run began with
 
 
-def _same(name: str, old: Any, new: Any) -> bool:
+def same_option(name: str, old: Any, new: Any) -> bool:
+    """Tell whether two values of an option mean the same."""
     return old == new or (name in FOLDERS and bool(old and new) and Path(old).resolve() == Path(new).resolve())

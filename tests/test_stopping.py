@@ -213,6 +213,59 @@ def test_a_state_of_another_format(capsys: pytest.CaptureFixture[str]) -> None:
     assert "does not fit the model that the options describe (KeyError: 'networks')" in capsys.readouterr().err
 
 
+FILES = ("1_net_G.pth", "best_net_G.pth", "iter_1_net_G.pth")
+
+
+def test_no_network_is_there_without_a_state_wherever_a_run_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut the power before each of the renames of a run's saves in turn; then go on and end as an undisturbed run does."""
+    flags = "--n_epochs 1 --n_epochs_decay 0 --no_html --max_dataset_size 2 --holdout 0.5 --eval_freq 1 --ema 0.5"
+    flags += " --save_latest_freq 1 --save_by_iter"
+    renames: list[str] = []
+    replace = Path.replace
+    left = [10**6]
+
+    def rename(path: Path, target: Path) -> Path:
+        if target.suffix == ".pth":
+            if left[0] == 0:
+                raise PowerCutError
+            left[0] -= 1
+            renames.append(target.name)
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", rename)
+    whole = run(flags, "whole")
+    count = len(renames)
+    assert renames[0] == "latest_state.pth" and set(FILES) <= set(renames)
+    wanted = {path.name: torch.load(path, weights_only=True) for path in whole.glob("*_net_*.pth")}
+    for number in range(count):
+        left[0] = number
+        with pytest.raises(PowerCutError):
+            run(flags, f"cut{number}")
+        folder, left[0] = Path(f"checkpoints/cut{number}"), 10**6
+        assert (folder / "latest_state.pth").is_file() == (number > 0)
+        if number:
+            go_on(name=folder.name)
+        else:
+            assert not list(folder.glob("*.pth"))
+            run(flags, folder.name)
+        found = {path.name: torch.load(path, weights_only=True) for path in folder.glob("*_net_*.pth")}
+        assert found.keys() == wanted.keys(), number
+        assert all(torch.equal(found[n][k], v) for n, weights in wanted.items() for k, v in weights.items()), number
+
+
+def test_a_state_names_no_files_but_networks_of_its_run(here: Path) -> None:
+    folder = run("--n_epochs 1 --n_epochs_decay 0 --no_html --max_dataset_size 1")
+    content = state(folder)
+    names = ("../../outside_net_G.pth", "train_opt.json", "9_net_G.pth", "best_net_G.pth")
+    content["progress"]["files"] = dict.fromkeys(names, "G") | {"8_net_G.pth": "no network"}
+    torch.save(content, folder / "latest_state.pth")
+    options = (folder / "train_opt.json").read_text()
+    go_on()
+    assert json.loads((folder / "train_opt.json").read_text())["name"] == json.loads(options)["name"]
+    assert not list(here.rglob("outside*")) and not (folder / "8_net_G.pth").exists()
+    assert (folder / "9_net_G.pth").is_file() and (folder / "best_net_G.pth").is_file()
+
+
 # --- going on -----------------------------------------------------------------------------------------------------------
 
 

@@ -72,7 +72,8 @@ def rows(opt: argparse.Namespace) -> list[dict[str, Any]]:
 def adam(kept: str, size: int, **how: bool) -> Iterator[Case]:
     """Adam's step, operation after operation, and by `how`."""
     for name in ("unet_256 ngf 64", "resnet_9blocks ngf 64", PATCHGAN):
-        yield Case(name, *(partial(adam_step, build(name), ways) for ways in (adam_of(), adam_of(**how))), kept)
+        before, after = (partial(adam_step, build(name), ways) for ways in (adam_of(), adam_of(**how)))
+        yield Case(name, before, after, kept)
 
 
 def adam_of(**how: bool) -> Callable[[nn.Module], torch.optim.Adam]:

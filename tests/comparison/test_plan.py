@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,10 +11,13 @@ import pytest
 from PIL import Image
 
 from comparison.plan import read_plan
-from comparison.runs import picture_words, runs_of, tested_images, train_words
+from comparison.runs import evaluate_words, picture_words, runs_of, tested_images, train_words
+from comparison.words import without
 from options.train_options import TrainOptions
 from util.errors import UserError
 
+PRINTED = 'published = [{paper = "reko", table = "99", dataset = "horse2zebra", differs = "all"}]'
+BOTH_WAYS = PRINTED.replace("99", "1").replace("}", ', direction = "both"}')
 PLANS = sorted((Path(__file__).parents[2] / "plans").glob("*.toml"))
 
 
@@ -49,6 +54,23 @@ def test_a_plan_becomes_a_study(plan_file: Callable[..., Path]) -> None:
         ('name = "tiny"', 'name = "a/b"', "starts the names of folders"),
         ("widths = [4]", "widths = [4", "is no TOML"),
         ("widths = [4]", "widths = 4", "has to be a list"),
+        ('["l1", "complexity"]', '["fudd"]', "metrics: there is no metric 'fudd'; did you mean fsd or fid?"),
+        ('["l1", "complexity"]', '[","]', "metrics names none; there are"),
+        ("epochs = 4", 'epochs = 4\ndecay = "x"', "[budget]: decay = 'x' has to be a number from 0 to 1"),
+        ("epochs = 4", "epochs = 4\ndecay = 2", "a decay from 0 to 1"),
+        ("widths = [4]", "widths = [4]\nevaluate = [3]", "evaluate: 3 has to be text, or a list of words"),
+        ("--regions 16", "--regions '16", "can't be split into words (No closing quotation)"),
+        (
+            "[methods.crd]",
+            '[methods."re ko"]\nmodel = "crd"\n[methods.re-ko]\nmodel = "crd"',
+            "same folders as those of 're ko'",
+        ),
+        ("[methods.crd]", '[methods."Student_Alone"]\nmodel = "crd"', "same folders as those of 'student alone'"),
+        ("[methods.crd]", '[methods."+"]\nmodel = "crd"', "the name has no letter and no digit"),
+        ("[methods.crd]", "[methods.crd]\nmodel = 3", "model = 3 has to be text in quotes"),
+        ("ReKo (Ours)", "ReKo (Mine)", "published = 'ReKo (Mine)': did you mean ReKo (Ours)"),
+        ("seeds = [0, 1]", f"seeds = [0, 1]\n{PRINTED}", "[[published]] reko, 99, horse2zebra is no printed row"),
+        ("seeds = [0, 1]", f"seeds = [0, 1]\n{BOTH_WAYS}", "has to be AtoB or BtoA"),
     ],
 )
 def test_what_is_wrong_is_a_sentence(
@@ -85,6 +107,46 @@ def test_where_there_is_no_test_folder_the_pictures_are_those_of_val(
         assert tested_images(plan) == [folder / "1.png"]
         words = picture_words(plan, runs_of(plan)[0])[0]
         assert (words[words.index("--phase") + 1] == phase) if base == "pix2pix" else str(folder) in words
+
+
+def test_a_plugin_may_bring_a_metric(plan_file: Callable[..., Path]) -> None:
+    text = '["sharpness"]\nevaluate = ["--plugin mine.py"]'
+    assert read_plan(plan_file(**{'["l1", "complexity"]': text})).metrics == ("sharpness",)
+    assert read_plan(plan_file(**{'["l1", "complexity"]': '["l1,fid", "l1"]'})).metrics == ("l1", "fid")
+
+
+@pytest.mark.parametrize(
+    ("calls", "earlier"),
+    [
+        ("", [""]),
+        ('"--eval --features x.pth --num_test 5"', ["--eval --features x.pth --num_test 5 "]),
+        ('"--networks student,ema", "--epoch best", "--epoch=best"', [""]),
+        ('"--networks=G_A,ema --eval", "--networks ema"', ["--eval --networks G_A "]),
+        ('"--networks student", "--protocol train+test"', ["", "--protocol train+test "]),
+    ],
+)
+def test_earlier_epochs_are_evaluated_as_the_last_one(
+    plan_file: Callable[..., Path], calls: str, earlier: list[str]
+) -> None:
+    evaluate = f"evaluate = [{calls}]\n" if calls else ""
+    plan = read_plan(plan_file(**{"seeds__[0, 1]": f"seeds = [0, 1]\nlast_epochs = 3\n{evaluate}"}))
+    plan = dataclasses.replace(plan, flags=(*plan.flags, "--save_epoch_freq=2"))
+    found = [shlex.join(words[5:]) for words in evaluate_words(plan, runs_of(plan)[1], 8) if words[-1] in ("4", "6")]
+    assert found == [f"{flags}--epoch {epoch}" for flags in earlier for epoch in (4, 6)]
+
+
+def test_every_student_takes_as_many_steps_whatever_a_methods_batch(plan_file, toy, tmp_path: Path) -> None:
+    path = plan_file(**{'"cycle_gan"': '"pix2pix"', " --batch_size 2": "", '"./datasets/toy"': f'"{toy["pix2pix"]}"'})
+    plan = read_plan(path)
+    options = [
+        TrainOptions().gather_options(without(train_words(plan, run, 4)[1:], "--teacher"))[1]
+        for run in runs_of(plan)
+        if run.seed == 0
+    ]
+    assert {(opt.model, opt.batch_size) for opt in options} == {("pix2pix", 1), ("reko", 1), ("crd", 1)}
+    own = read_plan(plan_file(**{" --batch_size 2": "", "--schedule joint": "--batch_size=4"}))
+    crd = next(run for run in runs_of(own) if run.row == "crd")
+    assert TrainOptions().gather_options(train_words(own, crd, 4)[1:])[1].batch_size == 4
 
 
 def test_a_plan_that_is_not_there(tmp_path: Path) -> None:

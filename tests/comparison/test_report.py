@@ -10,10 +10,12 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from PIL import Image
 
 import compare
 from comparison.gather import LINES, PLAN, loss_curves
 from comparison.svg import Axis, Point, scatter, short
+from comparison.svg import lines as draw_lines
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = Path(__file__).parent / "example"
@@ -106,6 +108,37 @@ def test_points_of_equal_cost_do_not_hide_each_other() -> None:
     drawing = scatter([*points, Point("t", 20.0, 0.5, 0.1, "t")], {"a": 0, "b": 1, "c": 2, "t": 3}, "x", "y", "t")
     places = [float(x) for x in re.findall(r'<circle cx="([\d.]+)"', drawing)]
     assert len(places) == 4 and places[1] - places[0] == places[2] - places[1] == pytest.approx(9.0)
+
+
+def test_what_is_no_number_is_not_drawn() -> None:
+    nan, inf = float("nan"), float("inf")
+    drawing = draw_lines(
+        {"a": [(1, 2.0), (2, nan), (3, 3.0)], "b": [(1, inf), (2, 1.0)]}, {"a": 0, "b": 1}, "x", "y", "t"
+    )
+    assert "nan" not in drawing and "inf" not in drawing and drawing.count("<title>") == 2
+    assert re.search(r'd="M[\d.]+ [\d.]+L[\d.]+ [\d.]+"', drawing)  # a's two points that are numbers
+    assert draw_lines({"a": [(1, nan)], "b": []}, {"a": 0, "b": 1}, "x", "y", "t") == ""
+
+
+def test_a_page_of_losses_that_broke_is_written(tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(EXAMPLE, copy)
+    curves = [json.loads(text) for text in (copy / "curves.jsonl").read_text().splitlines()]
+    for number, curve in enumerate(curves):
+        curve["points"] = [[x, y if number % 2 and x < 1 else float("nan")] for x, y in curve["points"]]
+    (copy / "curves.jsonl").write_text("".join(json.dumps(curve) + "\n" for curve in curves))
+    compare.main([str(copy)])
+    text = (copy / "report.html").read_text()
+    assert Page(text).open == [] and not re.search(r"[ML ]nan", text)
+
+
+def test_only_small_pictures_show_their_pixels(tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(EXAMPLE, copy)
+    Image.new("RGB", (200, 120), "orange").save(copy / "pictures/input/00000.png")
+    compare.main([str(copy)])
+    marked = re.findall(r"<img( class=small)? src=", (copy / "report.html").read_text())
+    assert marked.count("") == 1 and marked.count(" class=small") == 11 * 3 - 1
 
 
 def test_loss_curves_are_thinned_by_means(tmp_path: Path) -> None:

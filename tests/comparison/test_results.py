@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from comparison.page import banner
 from comparison.plan import ALONE, SAME_SECONDS, TEACHER, Plan, Published, read_plan
 from comparison.results import BEST_HELD_OUT, BEST_TEST, EMA, LAST, LAST_FIVE, Key, results_of
 from comparison.tables import as_csv, latex, markdown, number, tables_of
@@ -38,10 +39,12 @@ def test_a_metric_that_grows_with_quality_is_turned_round(plan, line, run) -> No
     lines = [line(row, seed, value, metric="psnr") for (row, seed), value in values.items()]
     runs = [run(row, seed) for row, seed in values]
     (section,) = results_of(plan, lines, runs, []).sections
-    assert section.verdict(LAST, Key("crd", 4)) == "better" and section.ranks(LAST)[Key("crd", 4)] == 1
+    assert section.verdict(LAST, Key("crd", 4)) == "better"
+    assert section.among_best(LAST) == {Key(ALONE, 4): False, Key("crd", 4): True}
     lines = [one | {"metric": "l1"} for one in lines]
     (section,) = results_of(plan, lines, runs, []).sections
-    assert section.verdict(LAST, Key("crd", 4)) == "worse" and section.ranks(LAST)[Key("crd", 4)] == 2
+    assert section.verdict(LAST, Key("crd", 4)) == "worse"
+    assert section.among_best(LAST) == {Key(ALONE, 4): True, Key("crd", 4): False}
 
 
 def test_a_difference_smaller_than_the_spread_is_no_verdict(plan, line, run) -> None:
@@ -50,14 +53,14 @@ def test_a_difference_smaller_than_the_spread_is_no_verdict(plan, line, run) -> 
     results = results_of(plan, lines, [run(row, seed) for row, seed in values], [])
     (section,) = results.sections
     assert section.verdict(LAST, Key("crd", 4)) == "can't tell"
-    assert section.ranks(LAST) == {Key(ALONE, 4): 1, Key("crd", 4): 1}  # a teacher is not ranked
+    assert section.among_best(LAST) == {Key(ALONE, 4): True, Key("crd", 4): True}  # a teacher is no rival
     page = markdown(tables_of(results)[0])
     # variances 0.0008 each, t of 2 degrees 4.3027: 4.3027 * sqrt(0.0008 * 2 / 2)
     assert "The smallest difference this study can see is 0.1217" in page
-    assert "| crd | 0.3100 ± 0.0283 | −0.0100 [−0.0100, −0.0100] | can't tell | 1 | 2 |" in page
+    assert "| crd | 0.3100 ± 0.0283 | −0.0100 [−0.0100, −0.0100] | can't tell | yes | 2 |" in page
 
 
-def test_one_seed_is_not_ranked(plan, line, run) -> None:
+def test_of_one_seed_none_is_the_best(plan, line, run) -> None:
     results = results_of(plan, [line(ALONE, 0, 0.3), line("crd", 0, 0.1)], [run(ALONE, 0), run("crd", 0)], [])
     page = markdown(tables_of(results)[0])
     assert "One seed per row: no difference can be told from chance" in page
@@ -69,6 +72,67 @@ def test_other_protocols_and_directions_are_never_in_one_table(plan, line, run) 
     lines += [line(ALONE, 0, 4.0, split="train+test"), line(ALONE, 0, 5.0, network="G_teacher")]
     results = results_of(plan, lines, [run(ALONE, 0)], [])
     assert [section.values[LAST][Key(ALONE, 4)][0] for section in results.sections] == [1.0, 3.0, 4.0, 2.0]
+
+
+def test_other_modes_and_counts_are_never_in_one_table(plan, line, run) -> None:
+    counts = {"count_fakes": 40, "count_reals": 44, "resolution": [32, 32]}
+    dropout = "train, as upstream tests (dropout off)"
+    lines = [line(ALONE, 0, 1.0, **counts), line("crd", 0, 1.5, **counts, network_mode=dropout)]
+    lines += [line(ALONE, 0, 2.0, **counts, network_mode="eval (running statistics of batch norms, no dropout)")]
+    lines += [
+        line(ALONE, 0, 3.0, **counts | {"count_fakes": 5}),
+        line(ALONE, 0, 4.0, **counts | {"resolution": [64, 64]}),
+    ]
+    results = results_of(plan, lines, [run(ALONE, 0), run("crd", 0)], [])
+    assert [section.values[LAST][Key(ALONE, 4)][0] for section in results.sections] == [1.0, 2.0, 3.0, 4.0]
+    assert results.sections[0].values[LAST][Key("crd", 4)] == {0: 1.5}  # how it was trained is the row's own affair
+    notes = [table.notes[0] for table in tables_of(results)[:4]]
+    assert notes[1] == "Protocol: of a range of 2; 40 fakes and 44 reals of 32 × 32 px; network mode: eval."
+    assert "5 fakes and 44 reals" in notes[2] and "64 × 64 px; network mode: train" in notes[3]
+
+
+def test_a_study_backwards_says_so_where_lines_tell_no_direction(plan, line, run) -> None:
+    plan = dataclasses.replace(plan, flags=("--direction", "BtoA"))
+    lines = [line(ALONE, 0, 1.0, direction=None), line(ALONE, 0, 1.0, direction=None, split="held_out", epoch=1)]
+    results = results_of(plan, lines, [run(ALONE, 0)], [])
+    assert [section.direction for section in results.sections] == ["BtoA"]
+    assert list(results.held_out) == [("l1", "BtoA")]
+
+
+def test_a_run_that_was_only_trained_or_evaluated_in_part_is_missing(plan, line, run) -> None:
+    lines = [line(ALONE, 0, 1.0, split="held_out", epoch=2), line(ALONE, 1, 1.0), line("crd", 0, 1.0)]
+    runs = [run(ALONE, 0), run(ALONE, 1), run("crd", 0, unfinished=True)]
+    planned = [(Key(ALONE, 4), 0), (Key(ALONE, 4), 1), (Key("crd", 4), 0)]
+    results = results_of(plan, lines, runs, planned)
+    assert results.missing == ["student alone, ngf 4, seed 0", "crd, ngf 4, seed 0 (in part)"]
+    assert "This study is unfinished" in banner(results)[0]
+
+
+@pytest.mark.parametrize("value", [None, float("nan"), float("inf")])
+def test_what_is_no_number_is_left_out_and_said(plan, line, run, value) -> None:
+    lines = [line(ALONE, 0, 0.3), line(ALONE, 1, 0.4), line("crd", 0, 0.2), line("crd", 1, value)]
+    lines += [line("crd", 1, value, split="held_out", epoch=e) for e in (1, 2)]
+    lines += [line("crd", 1, value, metric="latency_ms", split=None)]
+    results = results_of(plan, lines, [run(row, seed) for row in (ALONE, "crd") for seed in (0, 1)], [])
+    (section,) = results.sections
+    assert section.values[LAST][Key("crd", 4)] == {0: 0.2} and section.smallest(LAST) is not None
+    assert results.held_out == {} and results.costs == {}
+    assert results.notes[-1] == (
+        "No number came out, and none is in the tables: l1 of crd, ngf 4, seed 1; latency_ms of crd, ngf 4, seed 1."
+    )
+
+
+def test_the_longer_baseline_claims_no_more_seconds_than_it_had(plan, line, run) -> None:
+    runs = [run(SAME_SECONDS, 0, seconds=95.0, epochs=22), run(SAME_SECONDS, 1, seconds=188.0, epochs=45)]
+    runs += [run("reko", seed, seconds=own, teacher_seconds=160.0) for seed, own in ((0, 117.0), (1, 52.0))]
+    runs += [run("crd", seed, seconds=100.0) for seed in (0, 1)]
+    results = results_of(plan, [line(row["row"], row["run_seed"], 1.0) for row in runs], runs, [])
+    note = tables_of(results)[-1].notes[-1]
+    assert "learnt 22/45 epochs and had 95/188 seconds; the slowest method of the same seed had 277/212" in note
+    assert note.endswith("its teacher's included: 34 %/89 % of that.")
+    runs[2]["teacher_seconds"] = runs[3]["teacher_seconds"] = None  # trained elsewhere
+    note = tables_of(results_of(plan, [], runs, []))[-1].notes[-1]
+    assert "had 117/100, without the teacher of reko, whose seconds are not known" in note
 
 
 def test_what_is_unfair_or_missing_is_said(plan, line, run) -> None:

@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from comparison.statistics import bootstrap, estimate, paired_difference, ranks, smallest_difference
+from comparison.statistics import among_best, bootstrap, estimate, paired_difference, smallest_difference
 
 
 def test_mean_and_deviation_of_hand_numbers() -> None:
@@ -44,8 +44,13 @@ def test_the_smallest_difference_is_a_two_sample_t_test() -> None:
     assert smallest_difference([[0.1], [0.2]]) is None
 
 
-def test_nothing_is_ranked_within_the_smallest_difference() -> None:
-    assert ranks([1.0, 1.4, 1.6, 3.0], 0.5, higher_is_better=False) == [1, 1, 2, 4]
-    assert ranks([1.0, 1.4, 1.6, 3.0], 0.5, higher_is_better=True) == [3, 2, 2, 1]
-    assert ranks([1.0, 2.0], 5.0, higher_is_better=False) == [1, 1]
-    assert ranks([1.0, 2.0], None, higher_is_better=False) is None
+def test_a_row_is_among_the_best_unless_the_best_beats_it_by_more_than_can_be_chance() -> None:
+    assert among_best([1.0, 1.4, 1.6, 3.0], 0.5, higher_is_better=False) == [True, True, False, False]
+    assert among_best([1.0, 1.4, 1.6, 3.0], 0.5, higher_is_better=True) == [False, False, False, True]
+    assert among_best([1.0, 2.0], None, higher_is_better=False) is None
+
+
+def test_rows_within_the_smallest_difference_of_each_other_are_given_no_order() -> None:
+    near = among_best([0.04, 0.0, 0.08, 0.1], 0.05, higher_is_better=False)
+    # 0.04 is told apart neither from 0 nor from 0.08, which are; all that is said is who the best does not beat
+    assert near == [True, True, False, False]
