@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from models.averaging import Averages
 from models.generators import UNET_DEPTHS, deepest_unet_that_fits
 from models.networks import get_scheduler
+from models.optimizer_state import resume_optimizer
 from models.parallel import bare, parallel, train_together
 from models.recognise import explain_mismatch, renumbered
 from models.schedules import resume_schedule
@@ -34,7 +35,7 @@ from util.errors import UserError
 from util.finite import refuse_broken_weights
 from util.image_pool import ImagePool
 
-STATE_FORMAT = 1
+STATE_FORMAT = 2
 
 
 class Direction(NamedTuple):
@@ -276,7 +277,7 @@ class BaseModel(ABC):
         if self.averages:
             self.averages.load_state_dict(state.get("averages", {}), state["networks"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
+            resume_optimizer(optimizer, saved, self.save_dir / STATE_FILE)
         for scheduler, saved in zip(self.schedulers, state["schedulers"], strict=True):
             resume_schedule(scheduler, saved, self.opt.lr / state["lr"] if state["lr"] else 1.0)
         self.load_extra_state(state["extra"])

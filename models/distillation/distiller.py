@@ -72,6 +72,7 @@ class DistillModel(BaseModel):
                     f"--{kind.weight} 0 leaves it out{self.others_with(has, ', and ')}"
                 )
             objective = kind(self.opt)
+            objective.name = name
             if "features" in kind.needs:
                 assert netG_T is not None
                 taps_S, taps_T = student_taps(self.opt, netG_S), teacher_taps(self.opt, netG_T)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,6 +53,8 @@ NEEDS = {
 class Objective(nn.Module):
     """Something a student is to match; subclass it, declare what it needs, and register it."""
 
+    name = ""
+    """What it is registered as, in a model."""
     needs: frozenset[str] = frozenset()
     """What must be there, of `NEEDS`."""
     weight = ""
@@ -87,6 +90,13 @@ class Objective(nn.Module):
     def visuals(self) -> dict[str, Tensor]:
         """Return pictures (B, C, H, W) in [-1, 1] of what the last step saw, by label."""
         return {}
+
+
+def resume_objectives(objectives: Mapping[str, Objective], states: Mapping[str, Any]) -> None:
+    """Load each objective's saved state; one that had no weight in the run so far starts as it was built."""
+    for name, objective in objectives.items():
+        if name in states:
+            objective.load_state_dict(states[name])
 
 
 class Perceptual(Objective):

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from models.base_model import BaseModel, Direction, Translator
 from models.distillation.distiller import DistillModel, student_taps, teacher_taps
 from models.distillation.features import FeatureTaps
-from models.distillation.objectives import NEEDS, Objective, Translation
+from models.distillation.objectives import NEEDS, Objective, Translation, resume_objectives
 from models.distillation.teacher import Teacher, image_channels, load_teachers, refuse_narrower, teacher_architecture
+from models.optimizer_state import add_part
 from models.parallel import parallel
 from util.image_pool import ImagePool
 from util.plugin_manager import plugin_manager
@@ -97,9 +98,8 @@ class OfflineDistillModel(DistillModel):
             if teacher.netG is not None and teacher.netD is None:
                 self.notes[-1] += self.others_with(NEEDS.keys() - {"teacher_discriminator"}, "; ")
         self.student.generator_terms.append(self.generator_term)
-        adapters = [p for one in self.distilled for o in one.objectives for p in o.parameters() if p.requires_grad]
-        if adapters:  # trained with the student, by the student's optimizer
-            self.optimizers[0].add_param_group({"params": adapters})
+        for part, objective in self.objectives().items():  # adapters are trained by the student's optimizer
+            add_part(self.optimizers[0], part, objective.parameters())
 
     def setup(self, opt: argparse.Namespace) -> str:
         """Say where the teachers come from, too."""
@@ -216,14 +216,16 @@ class OfflineDistillModel(DistillModel):
                 visuals[f"teacher_{label}"] = teachers[label]
         return OrderedDict(visuals | getattr(self, "pictures", {}))
 
+    def objectives(self) -> dict[str, Objective]:
+        """Return the objectives of all directions, by a name that each has in every run."""
+        return {f"{objective.name}{one.suffix}": objective for one in self.distilled for objective in one.objectives}
+
     def extra_state(self) -> dict[str, Any]:
         """Return the student's own extras and the objectives' adapters."""
-        objectives = [objective.state_dict() for one in self.distilled for objective in one.objectives]
-        return {"student": self.student.extra_state(), "objectives": objectives}
+        states = {part: objective.state_dict() for part, objective in self.objectives().items()}
+        return {"student": self.student.extra_state(), "objectives": states}
 
     def load_extra_state(self, state: Mapping[str, Any]) -> None:
         """Take up what `extra_state` left."""
         self.student.load_extra_state(state["student"])
-        objectives = [objective for one in self.distilled for objective in one.objectives]
-        for objective, saved in zip(objectives, state["objectives"], strict=True):
-            objective.load_state_dict(saved)
+        resume_objectives(self.objectives(), state["objectives"])

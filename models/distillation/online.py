@@ -16,9 +16,10 @@ from models.base_model import BaseModel, Direction, Translator, fit_or_explain, 
 from models.distillation.distiller import DistillModel, student_taps, teacher_taps
 from models.distillation.features import FeatureTaps
 from models.distillation.frozen import frozen, keep_statistics, translating
-from models.distillation.objectives import Translation
+from models.distillation.objectives import Translation, resume_objectives
 from models.gan_step import make_adam
 from models.networks import define_G
+from models.optimizer_state import add_part
 from models.parallel import bare, parallel
 from util.checkpoint import network_state
 from util.errors import UserError
@@ -77,8 +78,9 @@ class OnlineDistillModel(DistillModel):
         self.objectives = self.build_objectives(OFFERED, self.netG, self.netG_T, opt.input_nc, why_not)
         if not self.objectives:
             raise UserError("the student has nothing to learn: the weights of all its objectives are 0")
-        trained = [p for module in (self.netG, *self.objectives) for p in module.parameters() if p.requires_grad]
-        self.optimizer_S = make_adam(trained, opt)
+        self.optimizer_S = make_adam(self.netG.parameters(), opt)
+        for objective in self.objectives:
+            add_part(self.optimizer_S, objective.name, objective.parameters())
         self.optimizers = [self.optimizer_S, *self.teacher.optimizers]
         self.losses: dict[str, Tensor] = {}
         self.turn, self.judging = (BOTH, False) if opt.schedule == "joint" else (TEACHER, False)
@@ -291,7 +293,7 @@ class OnlineDistillModel(DistillModel):
         assert self.teacher is not None
         return {
             "teacher": self.teacher.extra_state(),
-            "objectives": [objective.state_dict() for objective in self.objectives],
+            "objectives": {objective.name: objective.state_dict() for objective in self.objectives},
             "best_G_T": network_state(self.best_G_T) if self.best_G_T is not None else None,
             "best_score": self.best_score,
             "turn": self.turn,
@@ -301,8 +303,7 @@ class OnlineDistillModel(DistillModel):
         """Take up what `extra_state` left."""
         assert self.teacher is not None
         self.teacher.load_extra_state(state["teacher"])
-        for objective, saved in zip(self.objectives, state["objectives"], strict=True):
-            objective.load_state_dict(saved)
+        resume_objectives({objective.name: objective for objective in self.objectives}, state["objectives"])
         if self.best_G_T is not None and state["best_G_T"] is not None:
             fit_or_explain(self.best_G_T, state["best_G_T"], self.save_dir)
         self.best_score, self.turn = state["best_score"], state["turn"]
