@@ -50,7 +50,9 @@ def refuse_other_shapes(moments: Mapping[str, Any], weight: Tensor, group: Mappi
     """Refuse moments of another shape than their weight; what has no dimensions is a count of steps."""
     for moment in moments.values():
         if isinstance(moment, Tensor) and moment.dim() > 0 and moment.shape != weight.shape:
-            raise _others(path, group, f"a moment of shape {_shape(moment.shape)} for a weight of {_shape(weight.shape)}")
+            raise _others(
+                path, group, f"a moment of shape {_shape(moment.shape)} for a weight of {_shape(weight.shape)}"
+            )
 
 
 def _key(place: int, group: Mapping[str, Any]) -> str | int:

@@ -150,16 +150,20 @@ def test_it_trains_stops_goes_on_and_tests(
 
 
 @pytest.mark.parametrize(
-    ("data", "stop"), [("cycle_gan", 5), ("cycle_gan", 7), ("pix2pix", 2), ("pix2pix", 9), ("pix2pix", 12)]
+    ("model", "data", "stop"),
+    [
+        *(("crd", data, stop) for data, stop in (("cycle_gan", 5), ("cycle_gan", 7), ("pix2pix", 2))),
+        *(("crd", "pix2pix", 9), ("crd", "pix2pix", 12), ("dcd", "cycle_gan", 5), ("dcd", "pix2pix", 9)),
+    ],
 )
 def test_taking_turns_goes_on_from_every_kind_of_turn(
-    monkeypatch: pytest.MonkeyPatch, flags: Flags, data: str, stop: int
+    monkeypatch: pytest.MonkeyPatch, flags: Flags, model: str, data: str, stop: int
 ) -> None:
     """Stop a run of (teacher 3, student 3) x 2 steps in either's turn and between them; the best teacher is remembered."""
     straight, broken = run_twice(
         monkeypatch,
-        lambda **options: flags("crd", data, **options),
-        "crd",
+        lambda **options: flags(model, data, **options),
+        model,
         stop,
         **INTERLEAVED,
         save_latest_freq=1,

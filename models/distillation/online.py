@@ -49,7 +49,9 @@ class OnlineDistillModel(DistillModel):
             add("--teacher_interval", type=int, default=10, help="interleaved: epochs of the teacher between turns")
             add("--student_ratio", type=int, default=1, help="interleaved: student epochs per teacher epoch")
             judges = ("frozen", "collaborative", "absent")
-            judge_help = "the teacher's D for the student: constant; learning from its images too; not used"
+            judge_help = (
+                "(CRD 12, DCD 7) the teacher's D for the student: constant; learning from its images too; not used"
+            )
             add("--student_discriminator", choices=judges, default="frozen", help=judge_help)
             add("--pretrained_D", default=None, help="start the teacher's D from this file instead of from scratch")
             add("--freeze_D", action="store_true", help="never train that D (needs --pretrained_D)")
@@ -75,7 +77,7 @@ class OnlineDistillModel(DistillModel):
         self.netD_T: nn.Module = getattr(self.teacher, "net" + self.direction.netD)
         self._prepare_discriminator(self.teacher, opt)
         why_not = "a teacher that is trained beside its student teaches one direction, and its D judges both"
-        self.objectives = self.build_objectives(OFFERED, self.netG, self.netG_T, opt.input_nc, why_not)
+        self.objectives = self.build_objectives(OFFERED, self.netG, self.netG_T, self.direction, why_not)
         if not self.objectives:
             raise UserError("the student has nothing to learn: the weights of all its objectives are 0")
         self.optimizer_S = make_adam(self.netG.parameters(), opt)
@@ -93,10 +95,10 @@ class OnlineDistillModel(DistillModel):
         """Read the generators' features, if an objective needs them."""
         self.taps_S, self.taps_T, self.taps_best = None, None, None
         if any("features" in objective.needs for objective in self.objectives):
-            self.taps_S = FeatureTaps(self.netG, student_taps(opt, self.netG))
-            self.taps_T = FeatureTaps(self.netG_T, teacher_taps(opt, self.netG_T))
+            self.taps_S = FeatureTaps(self.netG, student_taps(opt, self.netG), opt.input_nc)
+            self.taps_T = FeatureTaps(self.netG_T, teacher_taps(opt, self.netG_T), opt.input_nc)
             if self.best_G_T is not None:
-                self.taps_best = FeatureTaps(self.best_G_T, self.taps_T.names)
+                self.taps_best = FeatureTaps(self.best_G_T, self.taps_T.names, opt.input_nc)
 
     def _prepare_discriminator(self, teacher: BaseModel, opt: argparse.Namespace) -> None:
         """Start the judging D from a file, keep it as it is, or let it learn from the student's images, as asked."""
