@@ -96,10 +96,10 @@ class OfflineDistillModel(DistillModel):
             self.notes.append(teacher.words)
             if teacher.netG is not None and teacher.netD is None:
                 self.notes[-1] += self.others_with(NEEDS.keys() - {"teacher_discriminator"}, "; ")
-        if not self.objectives():
+        if not self.named_objectives():
             self.notes.append("nothing is learned from the teacher: the weights of all its objectives are 0")
         self.student.generator_terms.append(self.generator_term)
-        for part, objective in self.objectives().items():  # adapters are trained by the student's optimizer
+        for part, objective in self.named_objectives().items():  # adapters are trained by the student's optimizer
             add_part(self.optimizers[0], part, objective.parameters())
 
     def setup(self, opt: argparse.Namespace) -> str:
@@ -223,16 +223,16 @@ class OfflineDistillModel(DistillModel):
                 visuals[f"teacher_{label}"] = teachers[label]
         return OrderedDict(visuals | getattr(self, "pictures", {}))
 
-    def objectives(self) -> dict[str, Objective]:
+    def named_objectives(self) -> dict[str, Objective]:
         """Return the objectives of all directions, by a name that each has in every run."""
         return {f"{objective.name}{one.suffix}": objective for one in self.distilled for objective in one.objectives}
 
     def extra_state(self) -> dict[str, Any]:
         """Return the student's own extras and the objectives' adapters."""
-        states = {part: objective.state_dict() for part, objective in self.objectives().items()}
+        states = {part: objective.state_dict() for part, objective in self.named_objectives().items()}
         return {"student": self.student.extra_state(), "objectives": states}
 
     def load_extra_state(self, state: Mapping[str, Any]) -> None:
         """Take up what `extra_state` left."""
         self.student.load_extra_state(state["student"])
-        resume_objectives(self.objectives(), state["objectives"])
+        resume_objectives(self.named_objectives(), state["objectives"])

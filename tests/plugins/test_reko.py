@@ -178,6 +178,8 @@ def test_the_gradient_equals_differences_of_the_loops(matching: str) -> None:
 @pytest.mark.parametrize("options", [{"trainable_projection": True}, {"distillation": "l2"}])
 def test_the_trained_heads_gradient_equals_differences_of_the_loops(options: dict[str, Any]) -> None:
     built, (student, teacher) = objective(regions=3, temperature=0.3, **options), sides()
+    for parameter in built.heads.parameters():  # as initialised, a key may be zero, which has no direction to move in
+        nn.init.normal_(parameter, 0.0, 0.5)
     (loss,) = built(student, teacher).values()
     loss.backward()
     checked = 0

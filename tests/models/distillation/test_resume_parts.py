@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+import train
 from models import create_model
 from models.optimizer_state import add_part, resume_optimizer
 from options.base_options import save_options
@@ -169,3 +170,21 @@ def test_a_projection_can_not_begin_to_be_trained(flags: Callable[..., list[str]
     Path(opt.checkpoints_dir, "run", "latest_state.pth").touch()
     with pytest.raises(UserError, match="can't change --trainable_projection False -> True"):
         TrainOptions().parse([*words, "--continue_train", "--trainable_projection"])
+
+
+def test_on_the_command_line_a_methods_own_flags_may_change(
+    flags: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    short = {"max_dataset_size": 1, "n_epochs": 1, "n_epochs_decay": 0, "print_freq": 1, "no_html": True}
+    words = flags("reko", "pix2pix", name="run", regions=8, **short)
+    train.main(words)
+    folder = Path(words[words.index("--checkpoints_dir") + 1]) / "run"
+    go_on = ["--continue_train", "--name", "run", "--checkpoints_dir", str(folder.parent)]
+    changes = (["--alpha", "0"], ["--alpha", "2", "--temperature", "0.5", "--regions", "4"])
+    for epochs, typed in zip((2, 3), changes, strict=True):
+        train.main([*go_on, "--n_epochs", str(epochs), *typed])
+    said = capsys.readouterr().out
+    for change in ("--lambda_region_contrast 1.0 -> 0.0", "--temperature 0.07 -> 0.5", "--regions 8 -> 4"):
+        assert f"changed: {change}" in said
+    lines = [line for line in (folder / "loss_log.txt").read_text().splitlines() if line.startswith("(")]
+    assert ["G_region_contrast" in line for line in lines] == [True, False, True]
