@@ -99,7 +99,8 @@ def equal(a: Any, b: Any) -> bool:
 def differing(a: Path, b: Path) -> list[str]:
     """Name the tensors and numbers in which two files differ."""
     one, other = (leaves(torch.load(path, weights_only=True)) for path in (a, b))
-    own = re.compile(r"/place/seconds$|/visualizer/sizes/")  # a clock's, and each start has its headline in the log
+    # a clock's, the most memory of whatever ran in this process, and each start has its headline in the log
+    own = re.compile(r"/place/seconds$|/pace/memory/|/visualizer/sizes/")
     names = [key for key in sorted(one.keys() | other.keys()) if not own.search(key)]
     return [key for key in names if not equal(one.get(key), other.get(key))]
 
