@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from models.averaging import Averages
 from models.generators import UNET_DEPTHS, deepest_unet_that_fits
 from models.networks import get_scheduler
+from models.optimizer_state import resume_optimizer
 from models.parallel import bare, parallel, train_together
 from models.recognise import explain_mismatch, renumbered
 from models.schedules import resume_schedule
@@ -35,7 +36,7 @@ from util.errors import UserError
 from util.finite import refuse_broken_weights, stack
 from util.image_pool import ImagePool
 
-STATE_FORMAT = 1
+STATE_FORMAT = 2
 NETWORK_FILE = re.compile(r"(?:best|iter_\d+|\d+)_net_\w+\.pth")  # what is saved beside the latest
 
 
@@ -288,7 +289,7 @@ class BaseModel(ABC):
         if self.averages:
             self.averages.load_state_dict(state.get("averages", {}), state["networks"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
+            resume_optimizer(optimizer, saved, self.save_dir / STATE_FILE)
         for scheduler, saved in zip(self.schedulers, state["schedulers"], strict=True):
             resume_schedule(scheduler, saved, self.opt.lr / state["lr"] if state["lr"] else 1.0)
         self.load_extra_state(state["extra"])

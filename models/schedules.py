@@ -38,7 +38,7 @@ def resume_schedule(scheduler: Any, saved: dict[str, Any], scale: float) -> None
 
     `scale` is the present `--lr` over the run's earlier one; the optimizer has been loaded already.
     """
-    rule = {name: value for name, value in vars(scheduler).items() if name in ("step_size", "T_max")}
+    rule = {name: value for name, value in vars(scheduler).items() if name in ("step_size", "T_max", "min_lrs")}
     scheduler.load_state_dict(saved)
     vars(scheduler).update(rule)
     for group in scheduler.optimizer.param_groups:

@@ -31,7 +31,8 @@ class ContentRelation(Objective):
         """Add the weight, the granularities and the balance of distance and angle."""
         add = parser.add_argument
         crd_help = "(14) weight of each content's relations; 25 unpaired, 2.5 paired"
-        add("--lambda_crd", "--lambda_content_relation", type=float, default=25.0, help=crd_help)
+        weight = 2.5 if parser.peek().base == "pix2pix" else 25.0
+        add("--lambda_crd", "--lambda_content_relation", type=float, default=weight, help=crd_help)
         add("--angle_weight", type=float, default=2.0, help="(10) weight of angles relative to distances")
         contents = "(7) comma-separated: column, row, patch (Table 4), and instance = whole images of a batch (Table 3)"
         add("--contents", default="column,row,patch", help=contents)
@@ -89,16 +90,12 @@ class CRDModel(OnlineDistillModel):
 
     @classmethod
     def modify_commandline_options(cls, parser: Any, is_train: bool) -> Any:
-        """Set the paper's defaults: student of 1/4 width, and per base the networks, schedule and weights of Sec. 4.1."""
+        """Set the paper's defaults: student of 1/4 width, and per base the networks and the schedule of Sec. 4.1."""
         super().modify_commandline_options(parser, is_train)
         paired = parser.peek().base == "pix2pix"
         parser.set_defaults(netG="unet_256" if paired else "mobile_resnet_9blocks", ngf=16, no_dropout=True)
         if is_train:
-            parser.set_defaults(
-                lambda_crd=2.5 if paired else 25.0,
-                batch_size=4 if paired else 1,
-                schedule="joint" if paired else "interleaved",
-            )
+            parser.set_defaults(batch_size=4 if paired else 1, schedule="joint" if paired else "interleaved")
             pairs = {"gan_mode": "hinge", "ndf": 128, "lambda_adversarial": 0.0, "lambda_perceptual": 2.0}
             cls.offer_preset(parser, pairs if paired else {"student_ratio": 4})
         return parser

@@ -27,7 +27,6 @@ from pocketgan import (
     discriminator_layers,
     hookimpl,
 )
-from util.plugin_manager import plugin_manager
 
 # Whose f learns, by --downsampling; the FIDs are those of Sec. 4.4.
 TRAINED = {
@@ -70,10 +69,8 @@ class DiscriminatorCooperated(Objective):
     def build(self, student: dict[str, int], teacher: dict[str, int]) -> None:
         """Make an f per tap and net, into as many channels as the discriminator is shown: an image, or a pair."""
         opt = self.opt
-        conditional = plugin_manager().get("models", opt.base).directions[0].conditional
-        shown_nc = opt.output_nc + (opt.input_nc if conditional else 0)
         for name, f, taps in (("student", self.f_S, student), ("teacher", self.f_T, teacher)):
-            f.extend(connector(nc, shown_nc, opt.connector) for nc in taps.values())
+            f.extend(connector(nc, self.shown_nc, opt.connector) for nc in taps.values())
             learns = name in TRAINED[opt.downsampling]
             f.requires_grad_(learns).train(learns)
 
@@ -86,20 +83,20 @@ class DiscriminatorCooperated(Objective):
         refuse_other_sizes(student.features, teacher.features)
         with torch.set_grad_enabled(self.opt.downsampling != "student"):
             encoded_T = [f(G_i) for f, G_i in zip(self.f_T, teacher.features.values(), strict=True)]
-            seen_T = self.seen(D, encoded_T)
+            seen_T = self.seen(D, encoded_T, teacher.loaded)
         encoded_S = [f(G_i) for f, G_i in zip(self.f_S, student.features.values(), strict=True)]
-        seen_S = self.seen(D, encoded_S)
+        seen_S = self.seen(D, encoded_S, student.loaded)
         L_dcd = torch.stack([F.l1_loss(T, S) for T, S in zip(seen_T, seen_S, strict=True)]).sum()  # DCD (6)
         for name, encoded in (("teacher", encoded_T), ("student", encoded_S)):
             self.encoded[name] = [image.detach() for image in encoded]
         self.image_size = student.image.shape[2:]
         return {"dcd": self.opt.lambda_dcd * L_dcd}
 
-    def seen(self, D: nn.Module, encoded: list[Tensor]) -> list[Tensor]:
+    def seen(self, D: nn.Module, encoded: list[Tensor], loaded: bool) -> list[Tensor]:
         """Return D_k(f(G_i)) for all layers k and taps i; taps of one size go through D in one batch."""
         layers, seen = self.layers(D), []
         for batch in [[one] for one in encoded] if has_batch_norm(D) else of_one_size(encoded):
-            for features in discriminator_features(D, torch.cat(batch), layers, FLAG):
+            for features in discriminator_features(D, torch.cat(batch), layers, FLAG + " {layer}", loaded):
                 seen += features.chunk(len(batch))
         return seen
 

@@ -43,7 +43,8 @@ class ImageL1(Objective):
         """Add the weight."""
         beta1 = "(9) beta1, weight of the L1 distance to the teacher's image (--beta1 itself is Adam's); "
         beta1 += "not in the paper: 1 paired, 10 unpaired"
-        parser.add_argument("--lambda_image_l1", type=float, default=10.0, help=beta1)
+        paired = parser.peek().base == "pix2pix"
+        parser.add_argument("--lambda_image_l1", type=float, default=1.0 if paired else 10.0, help=beta1)
         return parser
 
     def forward(self, student: Translation, teacher: Translation) -> dict[str, Tensor]:
@@ -73,10 +74,10 @@ class DiscriminatorPerceptual(Objective):
         """L_perc = mean |D^_T(z_T) - D^_T(z_S)|, after the last of the chosen stages."""
         D_T = student.discriminator
         assert D_T is not None
-        last = [self._last_layer(D_T)]
+        last, fix = [self._last_layer(D_T)], "--perceptual_stages {stage}"
         with torch.no_grad():
-            (seen_T,) = discriminator_features(D_T, teacher.shown(teacher.image), last)
-        (seen_S,) = discriminator_features(D_T, student.shown(student.image), last)
+            (seen_T,) = discriminator_features(D_T, teacher.shown(teacher.image), last, fix, teacher.loaded)
+        (seen_S,) = discriminator_features(D_T, student.shown(student.image), last, fix, student.loaded)
         L_perc = F.l1_loss(seen_S, seen_T)  # Portable (5)
         return {"perc": self.opt.lambda_discriminator_perceptual * L_perc}
 
@@ -169,15 +170,13 @@ class PortableModel(OfflineDistillModel):
 
     @classmethod
     def modify_commandline_options(cls, parser: Any, is_train: bool) -> Any:
-        """Set the paper's widths and, per base, its weight of the ground truth; the other weights it does not tell."""
+        """Set the paper's widths and, paired, its weight of the ground truth; the other weights it does not tell."""
         super().modify_commandline_options(parser, is_train)
         options = parser.peek()
-        paired = options.base == "pix2pix"
         parser.set_defaults(ngf=32 if options.netG.startswith("unet") else 16)
         if is_train:
-            if paired:
+            if options.base == "pix2pix":
                 parser.set_defaults(lambda_L1=1.0)
-            parser.set_defaults(lambda_image_l1=1.0 if paired else 10.0)
             start = "start the student's D from the teacher's instead of from scratch (Alg. 1, step 1)"
             parser.add_argument("--init_D_from_teacher", action="store_true", help=start)
             say_which_beta1(parser, options.beta1)

@@ -36,10 +36,16 @@ class RegionContrast(Objective):
         add = parser.add_argument
         alpha = "(5) weight of the regions' distillation; the paper does not tell its own"
         add("--lambda_region_contrast", "--alpha", type=float, default=1.0, help=alpha)
-        regions = f"(4) K, regions per image and layer (default: {REGIONS}, or as many as the layer has)"
+        regions = (
+            f"(4) K, regions per image and layer (default: its code's {REGIONS}, or as many as the layer has; the "
+        )
+        regions += "paper does not tell)"
         add("--regions", type=int, default=None, help=regions)
         add("--temperature", type=float, default=0.07, help="(1) tau; the paper does not tell it, its code does")
-        matching = "(4) contrast, or the L2 distance through a trained 1x1 layer on the student (Table 4)"
+        matching = (
+            "(4) contrast, or the L2 distance (Table 4), here through a trained 1x1 layer on the student, of which "
+        )
+        matching += "the paper does not tell"
         add("--distillation", choices=("contrast", "l2"), default="contrast", help=matching)
         selector = "(3) what makes a region crucial; all: every region (2); mask: --masks (Sec. 5.4)"
         add("--region_selector", choices=list(SELECTORS), default="teacher_attention", help=selector)
@@ -58,6 +64,11 @@ class RegionContrast(Objective):
         if opt.regions is not None and opt.regions < least:
             why = "contrast tells a region from others" if self.contrast else "there has to be one"
             raise UserError(f"--regions {opt.regions} is too few, since {why}; type --regions {least} or more")
+        if opt.trainable_projection and not self.contrast:
+            raise UserError(
+                "--trainable_projection is about the keys' projection, and --distillation l2 has none: its layer on the "
+                "student is trained anyway; leave one of them out"
+            )
         if opt.temperature <= 0:
             raise UserError(f"--temperature {opt.temperature} divides the similarities; type one above 0, such as 0.07")
 

@@ -66,7 +66,7 @@ def measure(
     over that outside: below 1, attention avoids them.
     """
     measured: dict[tuple[str, str], list[tuple[float, float, float]]] = {}
-    taps = {name: FeatureTaps(network, network.taps) for name, network in networks.items()}  # type: ignore[arg-type]
+    taps = {name: FeatureTaps(network, network.taps, 3) for name, network in networks.items()}  # type: ignore[arg-type]
     generator = torch.Generator().manual_seed(seed)
     for image, mask in examples:
         maps: dict[tuple[str, str], Tensor] = {}

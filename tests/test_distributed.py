@@ -185,9 +185,9 @@ def weights(run: Path) -> dict[str, dict[str, Tensor]]:
     """Return the weights of all networks of a run, and of what its objectives train, by file."""
     files = sorted(run.glob("latest_net_*.pth"))
     state = torch.load(run / "latest_state.pth", weights_only=True)
-    adapters = state["model"]["extra"].get("objectives", [])
+    adapters = state["model"]["extra"].get("objectives", {})
     return {file.name: torch.load(file, weights_only=True) for file in files} | {
-        f"objective {number}": adapter for number, adapter in enumerate(adapters)
+        f"objective {part}": adapter for part, adapter in adapters.items()
     }
 
 

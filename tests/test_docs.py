@@ -27,12 +27,14 @@ def commands() -> list[str]:
     pages = [page for page in PAGES if page.name != "papers.md"]  # its runs need one another: test_paper_rows.py
     text = "\n".join(page.read_text() for page in pages).replace("\\\n", " ")
     found = re.findall(r"(?:python|torchrun [^`\n]*?) ((?:train|test|evaluate)\.py [^`\n#]*)", text)
-    return sorted({command.strip() for command in found if not re.search(r"…|\.\.\.|<", command)})
+    left_out = r"…|\.\.\.|--model <"  # what goes on, and the name of a method that is yet to be written
+    return sorted({command.strip() for command in found if not re.search(left_out, command)})
 
 
 @pytest.mark.parametrize("command", commands())
 def test_each_command_on_the_pages_has_flags_that_exist(command: str, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
+    assert not re.search("[<>|]", command)  # to a shell they are no placeholders
     program, *words = shlex.split(command)
     if "--help" in words:
         words.remove("--help")

@@ -14,6 +14,7 @@ import torch
 import test
 import train
 from datasets.make_toy import make_toy
+from models.base_model import STATE_FORMAT
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = "--dataroot photos --gpu_ids -1 --display_id 0 --num_threads 0 --no_html --netG resnet_6blocks --ngf 2 --ndf 2 "
@@ -82,7 +83,7 @@ def test_going_on(refused: Callable[..., str]) -> None:
     folder = Path("checkpoints/experiment_name")
     (folder / "latest_state.pth").write_bytes(Path("evil.pth").read_bytes())
     assert "latest_state.pth holds more than weights (posix.system)" in refused("--continue_train")
-    content = {"format": 1, "model": Malicious(), "progress": {}}
+    content = {"format": STATE_FORMAT, "model": Malicious(), "progress": {}}
     torch.save(content, folder / "latest_state.pth", _use_new_zipfile_serialization=False)
     assert "would run code from that file" in refused("--continue_train")
     assert not Path("trace").exists()
@@ -105,7 +106,7 @@ def test_testing(refused: Callable[..., str], model: str) -> None:
 )
 def test_a_state_of_another_make_is_refused(refused: Callable[..., str], content: dict[str, object]) -> None:
     train.main(TINY.split())
-    torch.save({"format": 1, **content}, "checkpoints/experiment_name/latest_state.pth")
+    torch.save({"format": STATE_FORMAT, **content}, "checkpoints/experiment_name/latest_state.pth")
     assert "latest_state.pth does not fit the model that the options describe (" in refused("--continue_train")
 
 

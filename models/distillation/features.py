@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,22 +20,16 @@ class FeatureTaps:
     A CycleGAN's generators are called several times in a step; the second direction's sees a translation first.
     """
 
-    def __init__(self, network: nn.Module, names: Sequence[str]) -> None:
+    def __init__(self, network: nn.Module, names: Sequence[str], input_nc: int) -> None:
         self.names = list(names)
         self.features: dict[str, Tensor] = {}
         self.source: Tensor | None = None
         self.listening = True
+        seen = probe(network, names, input_nc)
         network.register_forward_pre_hook(self._listen)
         modules = dict(network.named_modules())
         for name in self.names:
-            if name not in modules:
-                known = [known for known in modules if known.count(".") == 1 and known.startswith("model.")]
-                raise UserError(
-                    f"--taps {name}: the generator has no module of that name; its layers are {known[0]} to {known[-1]}"
-                    if known
-                    else f"--taps {name}: the generator has no module of that name"
-                )
-            modules[name].register_forward_hook(self._reader(name, _overwritten(modules, name)))
+            modules[name].register_forward_hook(self._reader(name, seen[name].overwritten))
 
     def _listen(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         self.listening = self.source is None or inputs[0] is self.source
@@ -72,22 +67,49 @@ def _tapped(output: Tensor) -> Tensor:
     return tap
 
 
-def _overwritten(modules: dict[str, nn.Module], name: str) -> bool:
-    """Tell whether the module after this one in its Sequential changes the output in place."""
-    parent, _, index = name.rpartition(".")
-    siblings = modules.get(parent)
-    if not isinstance(siblings, nn.Sequential) or int(index) + 1 >= len(siblings):
-        return False
-    return bool(getattr(siblings[int(index) + 1], "inplace", False))
+class Probed(NamedTuple):
+    """What a run on no data finds at a tap."""
+
+    channels: int
+    overwritten: bool  # by an activation further on that works in place, wherever that one is
 
 
-def tap_channels(network: nn.Module, names: Sequence[str], input_nc: int) -> dict[str, int]:
-    """Return the channels at each tap, from a run on no data."""
+def probe(network: nn.Module, names: Sequence[str], input_nc: int, flag: str = "--taps") -> dict[str, Probed]:
+    """Return what there is at each of the modules `names`, of which `flag` is the option that chose them."""
     ghost = copy.deepcopy(network).to("meta").eval()  # in train mode a SyncBatchNorm would ask the other processes
-    taps = FeatureTaps(ghost, names)
+    outputs: dict[str, tuple[Any, int]] = {}
+    modules = dict(ghost.named_modules())
+
+    def reader(name: str):  # type: ignore[no-untyped-def]
+        def read(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            outputs.setdefault(name, (output, output._version))
+
+        return read
+
+    for name in names:
+        if name not in modules:
+            raise UserError(f"{flag} {name}: the generator has no module of that name; {_names_to_type(ghost)}")
+        modules[name].register_forward_hook(reader(name))
     with torch.no_grad():
         ghost(torch.empty(1, input_nc, 256, 256, device="meta"))
-    return {name: feature.shape[1] for name, feature in taps.take().items()}
+    for name in names:
+        if name not in outputs or outputs[name][0].dim() != 4:
+            raise UserError(f"{flag} {name}: that module has no feature maps to match; {_names_to_type(ghost)}")
+    found = {name: outputs[name] for name in names}
+    return {name: Probed(output.shape[1], output._version != version) for name, (output, version) in found.items()}
+
+
+def _names_to_type(network: nn.Module) -> str:
+    """Return the names of the outermost layers, and of the taps that the generator itself would choose."""
+    path, layers = "", dict(network.named_children())
+    while len(layers) == 1:
+        ((name, only),) = layers.items()
+        path, layers = f"{path}{name}.", dict(only.named_children())
+    names = [path + name for name in layers]
+    found = [f"its layers are {names[0]} to {names[-1]}"] if names else []
+    if taps := getattr(network, "taps", ()):
+        found.append(f"its taps by default are {', '.join(taps)}")
+    return ", and ".join(found) or "it consists of none"
 
 
 def discriminator_layers(network: nn.Module) -> nn.Sequential:
@@ -100,10 +122,13 @@ def discriminator_layers(network: nn.Module) -> nn.Sequential:
     return layers
 
 
-def discriminator_features(network: nn.Module, shown: Tensor, layers: Sequence[int], flag: str = "") -> list[Tensor]:
+def discriminator_features(
+    network: nn.Module, shown: Tensor, layers: Sequence[int], fix: str = "", loaded: bool = False
+) -> list[Tensor]:
     """Return a PatchGAN's activations after the given layers (indices of its Sequential); nothing deeper is computed.
 
-    They come in the order of depth. `flag` is the option that chose the layers, for the error where one is too deep.
+    They come in the order of depth. Where one is too deep the error offers what is not: `fix`, to be typed once the last
+    {layer} or the number of {stage}s that the map gets through is filled in, and `--netD` unless the network was `loaded`.
     """
     sequence = discriminator_layers(network)
     deepest = max(layers)
@@ -112,7 +137,7 @@ def discriminator_features(network: nn.Module, shown: Tensor, layers: Sequence[i
     features, x = [], shown
     for index, layer in enumerate(sequence[: deepest + 1]):
         if _needs_more_of(layer, x):
-            raise UserError(_too_small(sequence, shown, deepest, index, flag))
+            raise UserError(_too_small(sequence, shown, deepest, index, fix, loaded))
         x = layer(x)
         if index in layers:
             features.append(x if index == deepest else x.clone())  # an activation further on works in place
@@ -128,12 +153,12 @@ def _needs_more_of(layer: nn.Module, x: Tensor) -> bool:
     return False
 
 
-def _too_small(sequence: nn.Sequential, shown: Tensor, wanted: int, reached: int, flag: str) -> str:
+def _too_small(sequence: nn.Sequential, shown: Tensor, wanted: int, reached: int, fix: str, loaded: bool) -> str:
     """Return what to type where a map gets no further than to layer `reached`."""
     height, width = shown.shape[2:]
     activations = [index for index in range(reached) if isinstance(sequence[index], nn.LeakyReLU)]
-    fixes = [f"{flag} {activations[-1]}"] if flag and activations else []
-    if min(height, width) >= smallest_side(1):
+    fixes = [fix.format(layer=activations[-1], stage=len(activations))] if fix and activations else []
+    if not loaded and min(height, width) >= smallest_side(1):
         fixes.append(discriminator_that_fits(min(height, width)))
     return (
         f"a map of {width}x{height} is too small for layer {wanted} of the discriminator; "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,6 +36,8 @@ class Translation:
 
     mask: Tensor | None = None
     """(B, 1, H, W) user-given masks of the input in [0, 1], where there are some."""
+    loaded: bool = False
+    """Whether that discriminator came with its teacher, so that no flag of this run changes its depth."""
 
     def shown(self, image: Tensor) -> Tensor:
         """Return what a discriminator is shown of an image: itself, or the pair."""
@@ -52,12 +55,16 @@ NEEDS = {
 class Objective(nn.Module):
     """Something a student is to match; subclass it, declare what it needs, and register it."""
 
+    name = ""
+    """What it is registered as, in a model."""
     needs: frozenset[str] = frozenset()
     """What must be there, of `NEEDS`."""
     weight = ""
     """The name of the option that weights it, `lambda_…`."""
     loss_names: tuple[str, ...] = ()
     """The names of all losses it can return."""
+    shown_nc = 3
+    """How many channels a discriminator of this translation sees, those of an image or of a pair."""
 
     def __init__(self, opt: argparse.Namespace) -> None:
         super().__init__()
@@ -89,6 +96,13 @@ class Objective(nn.Module):
         return {}
 
 
+def resume_objectives(objectives: Mapping[str, Objective], states: Mapping[str, Any]) -> None:
+    """Load each objective's saved state; one that had no weight in the run so far starts as it was built."""
+    for name, objective in objectives.items():
+        if name in states:
+            objective.load_state_dict(states[name])
+
+
 class Perceptual(Objective):
     """Match the teacher's image in the features and the style that an ImageNet network sees (CRD Eq. 13, DCD Eq. 3-5)."""
 
@@ -99,17 +113,23 @@ class Perceptual(Objective):
     def modify_commandline_options(parser: Any, is_train: bool) -> Any:
         """Add the choice of the network and the weights of the two parts."""
         add = parser.add_argument
-        add("--lambda_perceptual", "--lambda_per", type=float, default=1.0, help="weight of the perceptual loss")
-        add("--lambda_feature", type=float, default=1e1, help="weight of its feature part (DCD 3)")
-        add("--lambda_style", type=float, default=1e4, help="weight of its style part (DCD 3)")
-        add("--feature_layers", choices=("second", "all"), default="second", help="taps of the feature part")
-        add("--perceptual", choices=sorted(BACKBONES), default="vgg16", help="network of the perceptual loss")
-        weights = "imagenet (torchvision's, fetched once), random, or a local file in torchvision's format"
+        per = "(DCD 3, 8, CRD 14) weight of the perceptual loss; ReKo's paper has none, its code one of unknown weight"
+        add("--lambda_perceptual", "--lambda_per", type=float, default=1.0, help=per)
+        add("--lambda_feature", type=float, default=1e1, help="(DCD 3) weight of its feature part")
+        add("--lambda_style", type=float, default=1e4, help="(DCD 3) weight of its style part")
+        taps = "(DCD 4) layers of the feature part, of the style part's four; the paper does not tell, its code: second"
+        add("--feature_layers", choices=("second", "all"), default="second", help=taps)
+        add(
+            "--perceptual", choices=sorted(BACKBONES), default="vgg16", help="(DCD 4, 5) network of the perceptual loss"
+        )
+        weights = (
+            "(CRD 13, DCD 4) imagenet (torchvision's, fetched once), random, or a local file in torchvision's format"
+        )
         add("--perceptual_weights", default="imagenet", help=weights)
         add(
             "--perceptual_normalize",
             action="store_true",
-            help="subtract ImageNet's mean first (published code does not)",
+            help="(CRD 13, DCD 4) subtract ImageNet's mean first; the paper does not tell, its code does not",
         )
         return parser
 
@@ -151,7 +171,7 @@ class TeacherAdversarial(Objective):
     def modify_commandline_options(parser: Any, is_train: bool) -> Any:
         """Add the weight."""
         add = parser.add_argument
-        stu = "weight of the student's GAN loss, and of its images in a collaborative D's (CRD 12, DCD 7)"
+        stu = "(CRD 12, DCD 7) weight of the student's GAN loss, and of its images in a collaborative D's"
         add("--lambda_adversarial", "--lambda_stu", type=float, default=1.0, help=stu)
         return parser
 

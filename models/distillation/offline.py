@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from models.base_model import BaseModel, Direction, Translator
 from models.distillation.distiller import DistillModel, student_taps, teacher_taps
 from models.distillation.features import FeatureTaps
-from models.distillation.objectives import NEEDS, Objective, Translation
+from models.distillation.objectives import NEEDS, Objective, Translation, resume_objectives
 from models.distillation.teacher import Teacher, image_channels, load_teachers, refuse_narrower, teacher_architecture
+from models.optimizer_state import add_part
 from models.parallel import parallel
 from util.image_pool import ImagePool
 from util.plugin_manager import plugin_manager
@@ -77,8 +78,7 @@ class OfflineDistillModel(DistillModel):
         for direction in directions:
             teacher = teachers.get(direction.netG)
             if teacher is None:
-                without = self.others_with(NEEDS.keys() - {"both_directions"}, "; ")
-                self.notes.append(f"the teacher has no {direction.netG}: that direction learns alone{without}")
+                self.notes.append(f"the teacher has no {direction.netG}: that direction learns alone")
                 continue
             networks = {"features": teacher.netG, "teacher_discriminator": teacher.netD}
             offers = has + [name for name, network in networks.items() if network is not None]
@@ -86,20 +86,21 @@ class OfflineDistillModel(DistillModel):
             refuse_narrower(opt, teacher, netG_S)
             why_not = f"{opt.teacher} has it not ({teacher.words})" if teacher.netG else IMAGES_ONLY
             source_nc = image_channels(opt, direction)[0]
-            objectives = self.build_objectives(offers, netG_S, teacher.netG, source_nc, why_not)
+            objectives = self.build_objectives(offers, netG_S, teacher.netG, direction, why_not)
             one = Distilled(direction, teacher, objectives, direction.netG[1:])
             if teacher.netG is not None and any("features" in objective.needs for objective in objectives):
-                one.taps_S = FeatureTaps(netG_S, student_taps(opt, netG_S))
-                one.taps_T = FeatureTaps(teacher.netG, teacher_taps(opt, teacher.netG))
+                one.taps_S = FeatureTaps(netG_S, student_taps(opt, netG_S), source_nc)
+                one.taps_T = FeatureTaps(teacher.netG, teacher_taps(opt, teacher.netG), source_nc)
             self.distilled.append(one)
             self.student.discriminator_terms[direction.netD] = partial(self.discriminator_term, one)
             self.notes.append(teacher.words)
             if teacher.netG is not None and teacher.netD is None:
                 self.notes[-1] += self.others_with(NEEDS.keys() - {"teacher_discriminator"}, "; ")
+        if not self.named_objectives():
+            self.notes.append("nothing is learned from the teacher: the weights of all its objectives are 0")
         self.student.generator_terms.append(self.generator_term)
-        adapters = [p for one in self.distilled for o in one.objectives for p in o.parameters() if p.requires_grad]
-        if adapters:  # trained with the student, by the student's optimizer
-            self.optimizers[0].add_param_group({"params": adapters})
+        for part, objective in self.named_objectives().items():  # adapters are trained by the student's optimizer
+            add_part(self.optimizers[0], part, objective.parameters())
 
     def setup(self, opt: argparse.Namespace) -> str:
         """Say where the teachers come from, too."""
@@ -146,6 +147,7 @@ class OfflineDistillModel(DistillModel):
         images = (getattr(self.student, names.image), one.image_T)
         student, teacher = (Translation(source, i, target, one.teacher.netD, names.conditional) for i in images)
         student.mask = teacher.mask = self.masks.get(names.source)
+        student.loaded = teacher.loaded = True
         teacher.features = one.features_T
         return student, teacher
 
@@ -157,7 +159,7 @@ class OfflineDistillModel(DistillModel):
             student.features = one.taps_S.take() if one.taps_S else {}
             for objective in one.objectives:
                 losses = objective(student, teacher)
-                self.losses |= {f"G_{name}{one.suffix}": loss for name, loss in losses.items()}
+                self.losses |= {self.label(f"G_{name}", one): loss for name, loss in losses.items()}
                 terms += losses.values()
         return torch.stack(terms).sum()
 
@@ -169,9 +171,14 @@ class OfflineDistillModel(DistillModel):
         terms = [torch.zeros((), device=self.device)]
         for objective in one.objectives:
             losses = objective.discriminator(network, student, teacher)
-            self.losses |= {f"D_{name}{one.suffix}": loss for name, loss in losses.items()}
+            self.losses |= {self.label(f"D_{name}", one): loss for name, loss in losses.items()}
             terms += losses.values()
         return torch.stack(terms).sum()
+
+    def label(self, name: str, one: Distilled) -> str:
+        """Return what a loss is called: no objective's hides one of the student's own, such as Pix2Pix's G_GAN."""
+        label = name + one.suffix
+        return f"{name}_teacher{one.suffix}" if label in self.student.loss_names else label
 
     # ---- what others look at -------------------------------------------------------------------------------------------
 
@@ -216,14 +223,16 @@ class OfflineDistillModel(DistillModel):
                 visuals[f"teacher_{label}"] = teachers[label]
         return OrderedDict(visuals | getattr(self, "pictures", {}))
 
+    def named_objectives(self) -> dict[str, Objective]:
+        """Return the objectives of all directions, by a name that each has in every run."""
+        return {f"{objective.name}{one.suffix}": objective for one in self.distilled for objective in one.objectives}
+
     def extra_state(self) -> dict[str, Any]:
         """Return the student's own extras and the objectives' adapters."""
-        objectives = [objective.state_dict() for one in self.distilled for objective in one.objectives]
-        return {"student": self.student.extra_state(), "objectives": objectives}
+        states = {part: objective.state_dict() for part, objective in self.named_objectives().items()}
+        return {"student": self.student.extra_state(), "objectives": states}
 
     def load_extra_state(self, state: Mapping[str, Any]) -> None:
         """Take up what `extra_state` left."""
         self.student.load_extra_state(state["student"])
-        objectives = [objective for one in self.distilled for objective in one.objectives]
-        for objective, saved in zip(objectives, state["objectives"], strict=True):
-            objective.load_state_dict(saved)
+        resume_objectives(self.named_objectives(), state["objectives"])

@@ -16,9 +16,10 @@ from models.base_model import BaseModel, Direction, Translator, fit_or_explain, 
 from models.distillation.distiller import DistillModel, student_taps, teacher_taps
 from models.distillation.features import FeatureTaps
 from models.distillation.frozen import frozen, keep_statistics, translating
-from models.distillation.objectives import Translation
+from models.distillation.objectives import Translation, resume_objectives
 from models.gan_step import make_adam
 from models.networks import define_G
+from models.optimizer_state import add_part
 from models.parallel import bare, parallel
 from util.checkpoint import network_state
 from util.errors import UserError
@@ -48,7 +49,9 @@ class OnlineDistillModel(DistillModel):
             add("--teacher_interval", type=int, default=10, help="interleaved: epochs of the teacher between turns")
             add("--student_ratio", type=int, default=1, help="interleaved: student epochs per teacher epoch")
             judges = ("frozen", "collaborative", "absent")
-            judge_help = "the teacher's D for the student: constant; learning from its images too; not used"
+            judge_help = (
+                "(CRD 12, DCD 7) the teacher's D for the student: constant; learning from its images too; not used"
+            )
             add("--student_discriminator", choices=judges, default="frozen", help=judge_help)
             add("--pretrained_D", default=None, help="start the teacher's D from this file instead of from scratch")
             add("--freeze_D", action="store_true", help="never train the D of --pretrained_D")
@@ -75,11 +78,12 @@ class OnlineDistillModel(DistillModel):
         self.netD_T: nn.Module = getattr(self.teacher, "net" + self.direction.netD)
         self._prepare_discriminator(self.teacher, opt)
         why_not = "a teacher that is trained beside its student teaches one direction, and its D judges both"
-        self.objectives = self.build_objectives(OFFERED, self.netG, self.netG_T, opt.input_nc, why_not)
+        self.objectives = self.build_objectives(OFFERED, self.netG, self.netG_T, self.direction, why_not)
         if not self.objectives:
             raise UserError("the student has nothing to learn: the weights of all its objectives are 0")
-        trained = [p for module in (self.netG, *self.objectives) for p in module.parameters() if p.requires_grad]
-        self.optimizer_S = make_adam(trained, opt)
+        self.optimizer_S = make_adam(self.netG.parameters(), opt)
+        for objective in self.objectives:
+            add_part(self.optimizer_S, objective.name, objective.parameters())
         self.optimizers = [self.optimizer_S, *self.teacher.optimizers]
         self.losses: dict[str, Tensor] = {}
         self.tried = opt.schedule == "joint"  # where all learn in every step, the first one tells what does not fit
@@ -93,10 +97,10 @@ class OnlineDistillModel(DistillModel):
         """Read the generators' features, if an objective needs them."""
         self.taps_S, self.taps_T, self.taps_best = None, None, None
         if any("features" in objective.needs for objective in self.objectives):
-            self.taps_S = FeatureTaps(self.netG, student_taps(opt, self.netG))
-            self.taps_T = FeatureTaps(self.netG_T, teacher_taps(opt, self.netG_T))
+            self.taps_S = FeatureTaps(self.netG, student_taps(opt, self.netG), opt.input_nc)
+            self.taps_T = FeatureTaps(self.netG_T, teacher_taps(opt, self.netG_T), opt.input_nc)
             if self.best_G_T is not None:
-                self.taps_best = FeatureTaps(self.best_G_T, self.taps_T.names)
+                self.taps_best = FeatureTaps(self.best_G_T, self.taps_T.names, opt.input_nc)
 
     def _prepare_discriminator(self, teacher: BaseModel, opt: argparse.Namespace) -> None:
         """Start the judging D from a file, keep it as it is, or let it learn from the student's images, as asked."""
@@ -320,7 +324,7 @@ class OnlineDistillModel(DistillModel):
         assert self.teacher is not None
         return {
             "teacher": self.teacher.extra_state(),
-            "objectives": [objective.state_dict() for objective in self.objectives],
+            "objectives": {objective.name: objective.state_dict() for objective in self.objectives},
             "best_G_T": network_state(self.best_G_T) if self.best_G_T is not None else None,
             "best_score": self.best_score,
             "turn": self.turn,
@@ -330,8 +334,7 @@ class OnlineDistillModel(DistillModel):
         """Take up what `extra_state` left."""
         assert self.teacher is not None
         self.teacher.load_extra_state(state["teacher"])
-        for objective, saved in zip(self.objectives, state["objectives"], strict=True):
-            objective.load_state_dict(saved)
+        resume_objectives({objective.name: objective for objective in self.objectives}, state["objectives"])
         if self.best_G_T is not None and state["best_G_T"] is not None:
             fit_or_explain(self.best_G_T, state["best_G_T"], self.save_dir)
         self.best_score, self.turn = state["best_score"], state["turn"]

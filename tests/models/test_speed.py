@@ -76,7 +76,7 @@ def test_what_is_tapped_in_bfloat16_is_handed_out_in_float32_with_a_gradient() -
     found = []
     for amp in ("off", "bf16"):
         speed_up([net], Namespace(amp=amp, compile=False), torch.device("cpu"))
-        taps = FeatureTaps(net, net.taps)
+        taps = FeatureTaps(net, net.taps, 3)
         net.zero_grad()
         assert net(images).dtype is torch.float32
         features = list(taps.take().values())
@@ -95,7 +95,7 @@ def test_a_compiled_network_agrees_and_keeps_its_taps_and_its_keys() -> None:
     nets = [ResnetGenerator(3, 3, ngf=2, norm_layer=torch.nn.InstanceNorm2d, n_blocks=3) for _ in range(2)]
     net, of_the_same_shape = nets
     keys, images = list(net.state_dict()), torch.rand(1, 3, 16, 16) * 2 - 1
-    taps = FeatureTaps(net, net.taps[1:3])
+    taps = FeatureTaps(net, net.taps[1:3], 3)
     eager = look(net, taps, images)
     speed_up(nets, COMPILED, torch.device("cpu"))
     of_the_same_shape(images)  # as a CycleGAN's other generator; what is compiled for it must not serve the tapped one

@@ -31,9 +31,10 @@ CHANNELS_S, CHANNELS_T = dict.fromkeys(SIZES, 3), dict.fromkeys(SIZES, 5)
 
 def objective(base: str = "cycle_gan", **options: Any) -> DiscriminatorCooperated:
     chosen = {"lambda_dcd": 0.7, "discriminator_layers": "last", "downsampling": "student", "connector": "plain"}
-    chosen |= {"input_nc": 3, "output_nc": 3, "batch_size": 2, "base": base}
+    chosen |= {"batch_size": 2}
     torch.manual_seed(0)
     built = DiscriminatorCooperated(Namespace(**chosen | options))
+    built.shown_nc = 3 if base == "cycle_gan" else 6
     built.build(CHANNELS_S, CHANNELS_T)
     return built
 
@@ -336,6 +337,34 @@ def test_too_small_a_tap_says_what_to_type_and_it_helps(build: Build) -> None:
         step(build(discriminator_layers="last"), 1)
     assert "G" in step(build(discriminator_layers="last", netD="n_layers", n_layers_D=1), 1)
     assert "G" in step(build(discriminator_layers="4"), 1)
+
+
+def test_a_loaded_discriminator_keeps_its_depth_whatever_is_typed(flags: Flags, parse: Parse) -> None:
+    added = {"add_objectives": "discriminator_cooperated", "discriminator_layers": "last"}
+    for netD in ({}, {"netD": "n_layers", "n_layers_D": 1}):
+        model = create_model(parse(flags("portable", "cycle_gan", gamma2=0, **added, **netD)))
+        model.set_input(batch(1))
+        fix = r"too small for layer 10 of the discriminator; type --discriminator_layers 4, or a larger --crop_size$"
+        with pytest.raises(UserError, match=fix):
+            model.optimize_parameters()
+
+
+@pytest.mark.parametrize("channels", [(1, 3), (3, 1)])
+def test_each_direction_has_an_f_for_what_its_own_discriminator_judges(
+    flags: Flags, parse: Parse, tmp_path: Any, channels: tuple[int, int]
+) -> None:
+    """D_A judges images of the target, D_B images of the source."""
+    uneven = {"input_nc": channels[0], "output_nc": channels[1], "lambda_identity": 0, "checkpoints_dir": tmp_path}
+    create_model(parse(flags("cycle_gan", "cycle_gan", name="wide", ngf=4, **uneven))).save_networks("latest")
+    adding = {"add_objectives": "discriminator_cooperated", "discriminator_layers": "4", "teacher": tmp_path / "wide"}
+    model = create_model(parse(flags("reko", "cycle_gan", **adding, **uneven)))
+    model.setup(model.opt)
+    data = batch(1)
+    model.set_input(data | {side: data[side][:, :nc] for side, nc in zip("AB", channels, strict=True)})
+    model.optimize_parameters()
+    found = [next(o for o in one.objectives if o.name == "discriminator_cooperated") for one in model.distilled]
+    assert [{f.weight.shape[0] for f in (*one.f_S, *one.f_T)} for one in found] == [{channels[1]}, {channels[0]}]
+    assert all(model.get_current_losses()[f"G_dcd_{side}"] > 0 for side in "AB")
 
 
 # --- pictures and flags ---------------------------------------------------------------------------------------------

@@ -62,15 +62,17 @@ def teacher_with(toy: dict[str, Path], tmp_path: Path, flags: Any, parse: Any) -
     return make
 
 
-def batch(size: int, seed: int = 3, dtype: torch.dtype = torch.float32) -> dict[str, Any]:
+def batch(
+    size: int, seed: int = 3, dtype: torch.dtype = torch.float32, shape: tuple[int, int] = (32, 32)
+) -> dict[str, Any]:
     generator = torch.Generator().manual_seed(seed)
-    data: dict[str, Any] = {side: torch.rand(size, 3, 32, 32, generator=generator).to(dtype) * 2 - 1 for side in "AB"}
+    data: dict[str, Any] = {side: torch.rand(size, 3, *shape, generator=generator).to(dtype) * 2 - 1 for side in "AB"}
     return data | {f"{side}_paths": [f"{side}/{i}.png" for i in range(size)] for side in "AB"}
 
 
-def step(model: OfflineDistillModel, size: int, seed: int = 3) -> None:
+def step(model: OfflineDistillModel, size: int, seed: int = 3, shape: tuple[int, int] = (32, 32)) -> None:
     some = next(next(iter(model.networks().values())).parameters())
-    model.set_input(batch(size, seed, some.dtype))
+    model.set_input(batch(size, seed, some.dtype, shape))
     model.optimize_parameters()
 
 
@@ -142,6 +144,45 @@ def test_the_perceptual_loss_equals_the_loop(sides: tuple[Translation, Translati
     assert all(parameter.grad is None for parameter in D_T.parameters())
 
 
+def assert_gradient(loss: Tensor, image: Tensor, value: Callable[[Tensor], float], size: float = 1e-6) -> None:
+    """Compare the gradient with differences of loops, at the places where it is largest and at two others."""
+    (gradient,) = torch.autograd.grad(loss, image)
+    flat = gradient.flatten()
+    for place in {int(flat.abs().argmax()), 0, image.numel() // 2}:
+        ends = []
+        for sign in (1, -1):
+            moved = image.detach().clone()
+            moved.view(-1)[place] += sign * size
+            ends.append(value(moved))
+        assert float(flat[place]) == pytest.approx((ends[0] - ends[1]) / (2 * size), rel=1e-5, abs=1e-9)
+    assert flat.abs().max() > 1e-5
+
+
+def test_the_image_losses_gradient_equals_differences(sides: tuple[Translation, Translation]) -> None:
+    student, teacher = sides
+    loss = ImageL1(Namespace(lambda_image_l1=3.0))(student, teacher)["image_l1"]
+    assert_gradient(loss, student.image, lambda image: 3.0 * mean_distance(image, teacher.image))
+
+
+@pytest.mark.parametrize(("stages", "layers"), [(1, 2), (3, 8)])
+def test_the_perceptual_losses_gradient_equals_differences(
+    sides: tuple[Translation, Translation], stages: int, layers: int
+) -> None:
+    student, teacher = sides
+    D_T = student.discriminator
+    assert D_T is not None
+    opt = Namespace(lambda_discriminator_perceptual=7.0, perceptual_stages=stages)
+    loss = DiscriminatorPerceptual(opt)(student, teacher)["perc"]
+
+    @torch.no_grad()
+    def value(image: Tensor) -> float:
+        return 7.0 * mean_distance(
+            *(seen(view, x, D_T, layers) for view, x in ((student, image), (teacher, teacher.image)))
+        )
+
+    assert_gradient(loss, student.image, value)
+
+
 @pytest.mark.parametrize("gan_mode", ["lsgan", "vanilla", "hinge", "wgangp"])
 def test_the_teachers_images_are_real_ones(sides: tuple[Translation, Translation], gan_mode: str) -> None:
     student, teacher = sides
@@ -208,14 +249,19 @@ def gradients(network: nn.Module) -> dict[str, Tensor]:
     return {name: p.grad.clone() for name, p in network.named_parameters() if p.grad is not None}
 
 
-@pytest.mark.parametrize("size", [1, 4])
-def test_both_players_of_both_directions_learn_what_is_written_unpaired(build: Build, size: int) -> None:
+SHAPES = [(1, (32, 32)), (4, (32, 32)), (1, (32, 44)), (2, (40, 32))]  # (batch size, height and width)
+
+
+@pytest.mark.parametrize(("size", "shape"), SHAPES)
+def test_both_players_of_both_directions_learn_what_is_written_unpaired(
+    build: Build, size: int, shape: tuple[int, int]
+) -> None:
     model = build(batch_size=size, **WEIGHTS)
     exact(model)
     nets = {name: copy.deepcopy(net) for name, net in model.networks().items()}
     T_A, T_B = (copy.deepcopy(one.teacher) for one in model.distilled)
-    step(model, size)
-    A, B = (batch(size, dtype=torch.float64)[side] for side in "AB")
+    step(model, size, shape=shape)
+    A, B = (batch(size, dtype=torch.float64, shape=shape)[side] for side in "AB")
     with torch.no_grad():
         T_AB, T_BA = (T.netG(x) for T, x in ((T_A, A), (T_B, B)))
     G_A, G_B, D_A, D_B = (nets[name] for name in ("G_A", "G_B", "D_A", "D_B"))
@@ -244,8 +290,11 @@ def test_both_players_of_both_directions_learn_what_is_written_unpaired(build: B
     assert set(losses) >= {f"{loss}_{d}" for loss in ("G_image_l1", "G_perc", "D_GT", "D_tri") for d in "AB"}
 
 
-@pytest.mark.parametrize(("size", "direction"), [(1, "AtoB"), (4, "BtoA")])
-def test_both_players_learn_what_is_written_paired(build: Build, size: int, direction: str) -> None:
+@pytest.mark.parametrize("direction", ["AtoB", "BtoA"])
+@pytest.mark.parametrize(("size", "shape"), SHAPES[1:])
+def test_both_players_learn_what_is_written_paired(
+    build: Build, size: int, shape: tuple[int, int], direction: str
+) -> None:
     model = build("pix2pix", batch_size=size, direction=direction, no_dropout=True, lambda_L1=2.0, **WEIGHTS)
     exact(model)
     G, D = (copy.deepcopy(model.networks()[name]) for name in ("G", "D"))
@@ -253,8 +302,8 @@ def test_both_players_learn_what_is_written_paired(build: Build, size: int, dire
     for module in T.netG.modules():
         if isinstance(module, nn.Dropout):
             module.eval()
-    step(model, size)
-    x, y = (batch(size, dtype=torch.float64)[side] for side in (direction[0], direction[-1]))
+    step(model, size, shape=shape)
+    x, y = (batch(size, dtype=torch.float64, shape=shape)[side] for side in (direction[0], direction[-1]))
     with torch.no_grad():
         z_T = T.netG(x)
     z_S = G(x)
@@ -447,6 +496,23 @@ def test_stages_that_the_discriminator_has_not(build: Build, stages: int) -> Non
     model = build(perceptual_stages=stages)
     with pytest.raises(UserError, match="from 1 to 4"):
         step(model, 1)
+
+
+def test_a_map_that_is_too_small_for_the_teachers_discriminator_says_how_many_stages_fit(
+    build: Build, teacher_with: Any
+) -> None:
+    model = build(
+        teacher=teacher_with("cycle_gan"),
+        crop_size=16,
+        load_size=16,
+        perceptual_stages=4,
+        n_layers_D=2,
+        netD="n_layers",
+    )
+    model.set_input({**batch(1), **{side: batch(1)[side][..., :16, :16] for side in "AB"}})
+    fix = r"too small for layer 10 of the discriminator; type --perceptual_stages 3, or a larger --crop_size$"
+    with pytest.raises(UserError, match=fix):
+        model.optimize_parameters()
 
 
 def test_a_pixel_discriminator_has_no_layers(build: Build) -> None:

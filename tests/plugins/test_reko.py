@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 import train as train_script
+from data import create_dataset
 from models import create_model
 from models.distillation.frozen import frozen
 from models.distillation.objectives import Translation
@@ -174,6 +175,29 @@ def test_the_gradient_equals_differences_of_the_loops(matching: str) -> None:
         assert float(gradients[tap][b, channel, y, x]) == pytest.approx(difference, rel=1e-4, abs=1e-8)
 
 
+@pytest.mark.parametrize("options", [{"trainable_projection": True}, {"distillation": "l2"}])
+def test_the_trained_heads_gradient_equals_differences_of_the_loops(options: dict[str, Any]) -> None:
+    built, (student, teacher) = objective(regions=3, temperature=0.3, **options), sides()
+    for parameter in built.heads.parameters():  # as initialised, a key may be zero, which has no direction to move in
+        nn.init.normal_(parameter, 0.0, 0.5)
+    (loss,) = built(student, teacher).values()
+    loss.backward()
+    checked = 0
+    for parameter in built.heads.parameters():
+        assert parameter.grad is not None and parameter.dtype is torch.float64
+        place, ends, size = int(parameter.grad.abs().argmax()), [], 1e-6
+        flat = parameter.detach().view(-1)
+        value = float(flat[place])
+        for sign in (1, -1):
+            flat[place] = value + sign * size
+            ends.append(written_out(built, student, teacher, 3))
+        flat[place] = value
+        expected = (ends[0] - ends[1]) / (2 * size)
+        assert float(parameter.grad.view(-1)[place]) == pytest.approx(expected, rel=1e-4, abs=1e-8)
+        checked += abs(expected) > 1e-6
+    assert checked == len(list(built.heads.parameters()))
+
+
 def test_only_the_chosen_regions_of_each_image_get_a_gradient() -> None:
     student, teacher = sides()
     objective(regions=3)(student, teacher)["region_contrast"].backward()
@@ -230,6 +254,10 @@ def test_the_head_is_as_published_and_frozen_unless_asked() -> None:
         ({"regions": 0, "distillation": "l2"}, "--regions 0 is too few, since there has to be one; type --regions 1"),
         ({"regions": 3, "region_selector": "all"}, "--region_selector all takes every region, and --regions 3 some"),
         ({"temperature": 0.0}, "--temperature 0.0 divides"),
+        (
+            {"trainable_projection": True, "distillation": "l2"},
+            "--distillation l2 has none: its layer on the student is",
+        ),
         ({"region_selector": "mask"}, "type --masks FOLDER"),
     ],
 )
@@ -359,19 +387,75 @@ def test_heads_are_saved_and_a_run_goes_on_as_if_never_stopped(
         assert same(network.state_dict(), other.networks()[name].state_dict())
 
 
+def taken(model: OfflineDistillModel) -> tuple[list[int], Tensor, Tensor]:
+    """Return the positions that were chosen in the first image at the first layer, and both maps there."""
+    _, _, P_K, F_S, F_T = model.distilled[0].objectives[0].seen
+    return P_K[0].tolist(), F_S[0].flatten(1), F_T[0].flatten(1)
+
+
+def largest(scores: Tensor, k: int) -> set[int]:
+    return set(scores.argsort(descending=True)[:k].tolist())
+
+
 @pytest.mark.parametrize(("matching", "selector"), TABLE_4)
 @pytest.mark.parametrize("base", ["cycle_gan", "pix2pix"])
 def test_the_four_cells_of_table_4_run(build: Build, base: str, matching: str, selector: str) -> None:
     model = build(base, distillation=matching, region_selector=selector)
     name = {"contrast": "G_region_contrast", "l2": "G_region_l2"}[matching]
-    assert any(loss.startswith(name) and value > 0 for loss, value in step(model).items())
-    taken = model.distilled[0].objectives[0].seen[2].shape[1]
-    assert taken == 64  # the maps of images of 32 pixels have no more
+    losses = step(model, side=40)
+    assert {loss for loss, value in losses.items() if "region" in loss and value > 0} == {
+        name + suffix for suffix in (["_A", "_B"] if base == "cycle_gan" else [""])
+    }
+    regions, _, F_T = taken(model)
+    assert F_T.shape[1] == 100 and len(regions) == len(set(regions))  # more than the paper's 64
+    assert set(regions) == largest(F_T.abs().mean(0), 100 if selector == "all" else 64)
 
 
-@pytest.mark.parametrize("selector", ["student_attention", "random"])
-def test_other_selectors_run(build: Build, selector: str) -> None:
-    assert step(build("cycle_gan", region_selector=selector, regions=16))["G_region_contrast_B"] > 0
+def test_the_students_attention_chooses_in_a_step(build: Build) -> None:
+    model = build("cycle_gan", region_selector="student_attention", regions=16)
+    step(model)
+    regions, F_S, F_T = taken(model)
+    assert set(regions) == largest(F_S.abs().mean(0), 16) != largest(F_T.abs().mean(0), 16)
+
+
+def test_chance_chooses_anew_in_each_step(build: Build) -> None:
+    model = build("cycle_gan", region_selector="random", regions=16)
+    chosen = []
+    for _ in range(3):
+        step(model)
+        regions, _, F_T = taken(model)
+        assert len(set(regions)) == 16
+        chosen.append(frozenset(regions))
+    assert len({*chosen, frozenset(largest(F_T.abs().mean(0), 16))}) == 4
+
+
+TAPS = [  # (--taps, --teacher_taps, the sentence)
+    (
+        "model.99",
+        "",
+        "--taps model.99: the generator has no module of that name; its layers are model.0 to model.24, and",
+    ),
+    ("", "model.99", "--teacher_taps model.99: the generator has no module of that name; its layers are model.0 to"),
+    ("model.9,model.9", "model.9,model.12", "--taps model.9,model.9: model.9 is there twice; name each module once"),
+    (
+        "model.9",
+        "",
+        "the student has 1 taps (model.9) and the teacher 4 (model.9, model.11, model.13, model.15); name as",
+    ),
+]
+
+
+@pytest.mark.parametrize(("student", "teacher", "words"), TAPS)
+def test_taps_that_do_not_fit_are_sentences(build: Build, student: str, teacher: str, words: str) -> None:
+    with pytest.raises(UserError, match=re.escape(words)):
+        build("cycle_gan", taps=student, teacher_taps=teacher)
+
+
+def test_a_space_after_a_comma_does_no_harm(build: Build) -> None:
+    model = build("cycle_gan", taps="model.9, model.12", teacher_taps=" model.9,model.12 ")
+    assert model.distilled[0].taps_S.names == model.distilled[0].taps_T.names == ["model.9", "model.12"]
+    added = build("cycle_gan", add_objectives="image_l1, content_relation")
+    assert [one.name for one in added.distilled[0].objectives] == ["region_contrast", "image_l1", "content_relation"]
 
 
 def test_fewer_layers(build: Build) -> None:
@@ -381,13 +465,22 @@ def test_fewer_layers(build: Build) -> None:
 
 
 @pytest.mark.parametrize("base", ["cycle_gan", "pix2pix"])
-def test_masks_of_the_toy_set_choose(base: str, flags: Flags, toy: dict[str, Path], tmp_path: Path) -> None:
-    words = flags(
-        "reko", base, region_selector="mask", masks=toy[base] / "masks", regions=4, name="by_mask", no_html=True
+def test_masks_of_the_toy_set_choose(build: Build, base: str, toy: dict[str, Path]) -> None:
+    by_mask, by_teacher = (
+        build(base, regions=4, masks=toy[base] / "masks", region_selector=selector)
+        for selector in ("mask", "teacher_attention")
     )
-    train_script.main([*words, "--n_epochs", "1", "--n_epochs_decay", "0", "--print_freq", "1"])
-    log = (tmp_path / "checkpoints" / "by_mask" / "loss_log.txt").read_text()
-    assert all(f"G_region_contrast{suffix}" in log for suffix in (["_A", "_B"] if base == "cycle_gan" else [""]))
+    data = next(iter(create_dataset(by_mask.opt)))
+    for model in (by_mask, by_teacher):
+        model.set_input(data)
+        model.optimize_parameters()
+    for one, other, side in zip(by_mask.distilled, by_teacher.distilled, "AB", strict=False):
+        white = nn.functional.adaptive_avg_pool2d(data[f"{side}_mask"][:1], (8, 8)).flatten()
+        regions = one.objectives[0].seen[2][0]
+        others = torch.ones(64, dtype=torch.bool).index_fill(0, regions, False)
+        assert white[regions].min() >= white[others].max() - 2e-3  # equals go by lot
+        assert white[regions].mean() > white[others].mean() + 0.2
+        assert set(regions.tolist()) != set(other.objectives[0].seen[2][0].tolist())
 
 
 def test_too_many_regions_are_refused_in_the_first_step(build: Build) -> None:
@@ -458,8 +551,17 @@ def test_a_teacher_of_one_direction_helps_that_one_and_says_so(
 
 def test_the_published_codes_perceptual_term_is_there_to_be_added(build: Build) -> None:
     assert not any("feature" in name for name in step(build("cycle_gan")))
-    losses = step(build("cycle_gan", lambda_perceptual=1.0))
-    assert losses["G_feature_A"] > 0 and losses["G_feature_B"] > 0
+    model = build("cycle_gan", lambda_perceptual=0.5, lambda_style=100, feature_layers="all")
+    losses = step(model)
+    for one in model.distilled:
+        seen = one.objectives[1].features
+        images = (getattr(model.student, one.direction.image).detach(), one.image_T)
+        pairs = list(zip(*(seen(image) for image in images), strict=True))
+        feature = 0.5 * 10 * sum((S - T).abs().mean() for S, T in pairs)
+        grams = [[torch.einsum("bchw,bdhw->bcd", x, x) / x[0].numel() for x in pair] for pair in pairs]
+        style = 0.5 * 100 * sum((S - T).abs().mean() for S, T in grams)
+        assert losses["G_feature" + one.suffix] == pytest.approx(float(feature), rel=1e-4)
+        assert losses["G_style" + one.suffix] == pytest.approx(float(style), rel=1e-4)
 
 
 def test_alpha_0_leaves_the_student_alone(build: Build) -> None:

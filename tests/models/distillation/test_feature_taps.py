@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 from torch import Tensor, nn
 
-from models.distillation.features import FeatureTaps, tap_channels
+from models.distillation.features import FeatureTaps, probe
 from models.networks import define_G
 from util.errors import UserError
 
@@ -30,7 +32,7 @@ def image(seed: int, size: int = 1) -> Tensor:
 
 def test_the_first_call_is_read_if_no_source_is_named() -> None:
     net = Net()
-    taps = FeatureTaps(net, ["model.0"])
+    taps = FeatureTaps(net, ["model.0"], 3)
     taps.clear()
     net(image(1)), net(image(2))
     assert torch.equal(taps.take()["model.0"], net.model[0](image(1)))
@@ -39,7 +41,7 @@ def test_the_first_call_is_read_if_no_source_is_named() -> None:
 def test_the_call_on_the_source_is_read_whenever_it_comes() -> None:
     """A CycleGAN's G_B sees G_A's translation before it sees its own source."""
     net = Net()
-    taps, source = FeatureTaps(net, ["model.0", "model.1"]), image(2)
+    taps, source = FeatureTaps(net, ["model.0", "model.1"], 3), image(2)
     for _ in range(2):
         taps.clear(source)
         net(image(1)), net(source), net(image(3)), net(source)
@@ -48,7 +50,7 @@ def test_the_call_on_the_source_is_read_whenever_it_comes() -> None:
 
 def test_what_is_overwritten_in_place_is_read_before() -> None:
     net = Net()
-    taps = FeatureTaps(net, ["model.1"])
+    taps = FeatureTaps(net, ["model.1"], 3)
     net(image(1))
     feature = taps.take()["model.1"]
     assert feature.min() < 0
@@ -62,7 +64,7 @@ def test_a_gradient_with_channels_last_does_no_harm(norm: type[nn.Module], size:
 
     def gradient(own: float, weight: float | None = None) -> Tensor:
         net = Net(norm, activation=False)
-        taps = FeatureTaps(net, ["model.1"])
+        taps = FeatureTaps(net, ["model.1"], 3)
         output = net(image(1, size))
         loss = own * (output**2).sum() if own else torch.zeros(())
         if weight is not None:
@@ -79,9 +81,71 @@ def test_a_gradient_with_channels_last_does_no_harm(norm: type[nn.Module], size:
     torch.testing.assert_close(tap_only, gradient(0.0, 1.0), rtol=1e-3, atol=1e-3)
 
 
+class Alone(nn.Module):
+    """No norm that changes anything between a convolution and an activation in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layers = [nn.Conv2d(3, 4, 1), nn.Identity(), nn.ReLU(True), nn.Conv2d(4, 3, 1)]
+        self.model = nn.Sequential(*layers)
+        self.unused = nn.Linear(1, 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.model(image)
+
+
+def test_what_an_activation_further_on_overwrites_is_read_before() -> None:
+    torch.manual_seed(0)
+    net = Alone()
+    taps = FeatureTaps(net, ["model.0"], 3)
+    net(image(1))
+    assert torch.equal(taps.take()["model.0"], net.model[0](image(1))) and net.model[0](image(1)).min() < 0
+
+
+@pytest.mark.parametrize("norm", ["batch", "instance", "none"])
+def test_a_unets_layers_are_read_before_the_level_below_activates_them(norm: str) -> None:
+    torch.manual_seed(0)
+    net = define_G(3, 3, 2, "unet_128", norm)
+    names = ["model.model.0", "model.model.1.model.1", "model.model.1.model.2", "model.model.1.model.3", *net.taps]
+    taps = FeatureTaps(net, names, 3)
+    source = torch.randn(2, 3, 128, 128, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        net(source)
+        seen = taps.take()
+        first, block = net.model.model[0](source), net.model.model[1].model
+        halved = block[1](block[0](first.clone()))
+        assert torch.equal(seen["model.model.0"], first) and first.min() < 0
+        assert torch.equal(seen["model.model.1.model.1"], halved)
+        assert torch.equal(seen["model.model.1.model.2"], block[2](halved.clone()))
+        assert torch.equal(seen["model.model.1.model.4"].relu(), seen["model.model.1.model.3"].relu())
+        assert seen["model.model.1.model.3"].min() < 0 <= seen["model.model.1.model.4"].min()
+
+
+def test_only_what_is_overwritten_is_copied() -> None:
+    """A copy of each tap would be memory for nothing."""
+    net = define_G(3, 3, 2, "unet_128", "batch")
+    found = probe(net, [*net.taps, "model.model.0"], 3)
+    assert [one.overwritten for one in found.values()] == [False] * 4 + [True]
+    assert [one.channels for one in found.values()] == [4, 16, 32, 8, 2]
+    net = define_G(3, 3, 2, "resnet_6blocks", "batch")
+    assert [one.overwritten for one in probe(net, [*net.taps, "model.8"], 3).values()] == [False] * 4 + [True]
+
+
 def test_an_unknown_module_is_a_sentence() -> None:
-    with pytest.raises(UserError, match=r"--taps model\.9: .* its layers are model\.0 to model\.3"):
-        FeatureTaps(Net(), ["model.9"])
+    with pytest.raises(UserError, match=r"--taps model\.9: .* its layers are model\.0 to model\.3$"):
+        FeatureTaps(Net(), ["model.9"], 3)
+    with pytest.raises(UserError, match=r"--teacher_taps unused: that module has no feature maps to match; its layers"):
+        probe(Alone(), ["unused"], 3, "--teacher_taps")
+
+
+@pytest.mark.parametrize("netG", ["unet_128", "unet_256", "resnet_6blocks", "mobile_resnet_9blocks"])
+def test_every_name_that_an_error_offers_can_be_typed(netG: str) -> None:
+    net = define_G(3, 3, 2, netG, "batch")
+    with pytest.raises(UserError, match="its taps by default are ") as error:
+        probe(net, ["model.99"], 3)
+    names = re.findall(r"model(?:\.\w+)+", str(error.value).split("; ", 1)[1])
+    assert len(names) == 2 + len(net.taps) and len(set(names)) >= len(names) - 1
+    assert set(probe(net, names, 3)) == set(names)
 
 
 def test_channels_of_a_norm_that_all_processes_share_are_told_without_asking_them() -> None:
@@ -89,7 +153,7 @@ def test_channels_of_a_norm_that_all_processes_share_are_told_without_asking_the
     torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
     try:
         net = define_G(3, 3, 2, "resnet_6blocks", "syncbatch")
-        assert tap_channels(net, ["model.9", "model.12"], 3) == {"model.9": 8, "model.12": 8}
+        assert [one.channels for one in probe(net, ["model.9", "model.12"], 3).values()] == [8, 8]
         assert net.training
     finally:
         torch.distributed.destroy_process_group()

@@ -50,10 +50,20 @@ def test_a_map_that_is_too_small_says_what_to_type(n_layers: int, side: int, fix
     D = define_D(3, 4, "n_layers", n_layers, "instance")
     last = len(D.model) - 2  # type: ignore[arg-type]
     with pytest.raises(UserError) as error:
-        discriminator_features(D, torch.randn(1, 3, side, side + 2), [last], "--layers")
+        discriminator_features(D, torch.randn(1, 3, side, side + 2), [last], "--layers {layer}")
     assert str(error.value).endswith(
         f"{side + 2}x{side} is too small for layer {last} of the discriminator; type {fix}"
     )
+
+
+def test_a_discriminator_that_was_loaded_has_the_depth_it_has() -> None:
+    D, shown = define_D(3, 4, "basic", norm="instance"), torch.randn(1, 3, 16, 16)
+    with pytest.raises(UserError, match=r"type --stages 3, or a larger --crop_size$"):
+        discriminator_features(D, shown, [10], "--stages {stage}", loaded=True)
+    with pytest.raises(
+        UserError, match=r"type --stages 3, or --netD n_layers --n_layers_D 2, or a larger --crop_size$"
+    ):
+        discriminator_features(D, shown, [10], "--stages {stage}")
 
 
 @pytest.mark.parametrize(("n_layers", "layer", "side"), [(3, 7, 16), (2, 7, 16), (3, 4, 8), (1, 4, 8), (1, 1, 3)])
