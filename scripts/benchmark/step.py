@@ -100,18 +100,17 @@ def times(opt: argparse.Namespace, part: str) -> dict[str, Times]:
 
 
 def memory_and_work(opt: argparse.Namespace, part: str, variant: str) -> tuple[float, Work]:
-    """Return what two steps take at most beyond what was held before, in bytes, and the work of a third."""
+    """Return what two steps take at most beyond what was held before, in bytes, and the work of the second."""
     with tempfile.TemporaryDirectory() as folder:
         step = build(opt, part, variant, Path(folder))
         on_gpu = opt.device == "cuda"
         before = torch.cuda.memory_allocated() if on_gpu else resident_bytes()
-        for _ in range(2):  # from the second step on, Adam's moments are there
-            if on_gpu:
-                torch.cuda.reset_peak_memory_stats()  # what compiling took is no part of a step
-            step()
+        step()
+        if on_gpu:
+            torch.cuda.reset_peak_memory_stats()  # what compiling took is no part of a step
+        work = work_of(step)  # of the second: from it on, Adam's moments are there
         wait_for(opt.device)
-        taken = (torch.cuda.max_memory_allocated() if on_gpu else peak_bytes()) - before
-        return float(taken), work_of(step)
+        return float((torch.cuda.max_memory_allocated() if on_gpu else peak_bytes()) - before), work
 
 
 def build(opt: argparse.Namespace, part: str, variant: str, folder: Path) -> Callable[[], object]:
