@@ -7,6 +7,7 @@ import os
 import shutil
 import types
 from collections.abc import Iterable
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -47,7 +48,9 @@ def keep_hooks_out(network: nn.Module) -> None:
 
 def forward_in_bfloat16(network: nn.Module, images: Tensor) -> Any:
     """Run a network under autocast and hand out float32, so that all losses are computed in that."""
-    with torch.autocast(images.device.type, torch.bfloat16):
+    device = images.device.type
+    # on "meta", where the taps are looked for on no data, there is no autocast, and no need of it
+    with torch.autocast(device, torch.bfloat16) if torch.amp.is_autocast_available(device) else nullcontext():
         seen = type(network).forward(network, images)
     return seen.float() if isinstance(seen, Tensor) else [one.float() for one in seen]
 

@@ -154,8 +154,10 @@ def try_one(name: str, make: Make, flags: str) -> str:
     """Put one bad file beside two good ones, read them all, and return what became of it."""
     with tempfile.TemporaryDirectory() as root:
         Path(root).chmod(0o755)
-        folder = Path(root, "photos")
+        folder, runs = Path(root, "photos"), Path(root, "runs")
         folder.mkdir()
+        runs.mkdir()
+        runs.chmod(0o777)
         for number in (1, 2):
             plain().save(folder / f"good{number}.bmp")
         warm_up(folder)
@@ -169,7 +171,8 @@ def read(folder: Path, name: str, flags: str) -> str:
     """Read the folder as test.py does."""
     words = f"--gpu_ids -1 --preprocess none --num_threads 0 --serial_batches --no_flip {flags}".split()
     with contextlib.redirect_stdout(io.StringIO()):
-        opt = TestOptions().parse(["--dataroot", str(folder), "--checkpoints_dir", str(folder), *words])
+        runs = str(folder.parent / "runs")
+        opt = TestOptions().parse(["--dataroot", str(folder), "--checkpoints_dir", runs, "--results_dir", runs, *words])
     try:
         loader = create_dataset(opt)
     except UserError as error:

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from comparison import runs
 from comparison.plan import read_plan
-from comparison.runs import evaluate_words, picture_words, runs_of, tested_images, train_words
+from comparison.runs import evaluate_words, picture_words, runs_of, train_words
 from comparison.words import without
 from options.train_options import TrainOptions
 from util.errors import UserError
@@ -104,7 +105,7 @@ def test_where_there_is_no_test_folder_the_pictures_are_those_of_val(
             (tmp_path / f"{phase}{side}").mkdir()
             Image.new("RGB", (4, 2)).save(tmp_path / f"{phase}{side}" / "1.png")
         folder = tmp_path / f"{phase}{sides[0]}"
-        assert tested_images(plan) == [folder / "1.png"]
+        assert runs.tested_images(plan) == [folder / "1.png"]
         words = picture_words(plan, runs_of(plan)[0])[0]
         assert (words[words.index("--phase") + 1] == phase) if base == "pix2pix" else str(folder) in words
 
