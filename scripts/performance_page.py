@@ -73,10 +73,15 @@ def step(lines: Sequence[Line], batch: int) -> str:
         if line["variant"] != "default":
             default = defaults[tuple(line[key] for key in keys[:3])]
             line |= {f"gain_{clock}": line[clock] / default[clock] for clock in ("seconds", "cpu_seconds")}
+    peaks = {line["machine"]: line["gigaflops_a_second"] for line in newest(lines, "peak", "machine")}
+    for line in own:
+        if "gigaflops" in line and line["machine"] in peaks:
+            clock = "cpu_seconds" if ", 1 of " in line["machine"] else "seconds"  # those of several threads add up
+            line["share"] = 100 * line["gigaflops"] / line[clock] / peaks[line["machine"]]
     columns = {
         "model": "model", "base": "base", "part": "part", "variant": "path", "seconds": "seconds",
         "gain_seconds": "default is faster by", "cpu_seconds": "CPU seconds", "gain_cpu_seconds": "by (CPU)",
-        "extra_memory_MB": "memory, MB", "gigaflops": "GFLOP", "gigabytes": "GB touched", "floor_seconds": "floor, seconds",
+        "extra_memory_MB": "memory, MB", "gigaflops": "GFLOP", "gigabytes": "GB touched", "share": "% of the peak",
     }  # fmt: skip
     return table(own, columns)
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from scripts.benchmark import data, image, inference, loop, means, relation, scaling, step
+from scripts.benchmark import data, image, inference, loop, means, peak, relation, scaling, step
 from util.errors import for_people
 from util.provenance import append_lines, provenance
 
@@ -18,6 +18,7 @@ from util.provenance import append_lines, provenance
 COMMANDS: dict[str, Any] = {
     "relation": relation,
     "step": step,
+    "peak": peak,
     "loop": loop,
     "means": means,
     "data": data,

@@ -21,7 +21,7 @@ from models.distillation.online import STUDENT, OnlineDistillModel
 from options.train_options import TrainOptions
 from scripts.benchmark.plain import make_plain
 from scripts.benchmark.timing import Times, median_times, peak_bytes, resident_bytes, wait_for
-from scripts.benchmark.work import Work, peak_flops, work_of
+from scripts.benchmark.work import Work, work_of
 from util.plugin_manager import plugin_manager
 
 HELP = "a training step of a model, plain and by default"
@@ -53,11 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def rows(opt: argparse.Namespace) -> list[dict[str, object]]:
-    """Time both paths of each part that the model has; memory is that of a step in a process of its own.
-
-    The floor is the time that the step's floating-point operations take at the speed of a product of large matrices.
-    """
-    peak = peak_flops(opt.device, torch.bfloat16 if "bf16" in opt.flags else torch.float32)
+    """Time both paths of each part that the model has; memory and work are those of a step in a process of its own."""
     found: list[dict[str, object]] = []
     for part in [opt.part] if opt.part else parts(opt.model):
         seconds = times(opt, part)
@@ -70,7 +66,7 @@ def rows(opt: argparse.Namespace) -> list[dict[str, object]]:
                     "size": opt.size, "device": opt.device, "seconds": seconds[variant].wall,
                     "speedup": seconds["plain"].wall / seconds[variant].wall, "cpu_seconds": seconds[variant].cpu,
                     "cpu_speedup": seconds["plain"].cpu / seconds[variant].cpu, "extra_memory_MB": memory / 2**20,
-                    "gigaflops": work.flops / 1e9, "gigabytes": work.bytes / 1e9, "floor_seconds": work.flops / peak,
+                    "gigaflops": work.flops / 1e9, "gigabytes": work.bytes / 1e9,
                     "flags": " ".join([opt.net_flags, opt.flags if variant == FLAGGED else ""]).strip(),
                 }
             )  # fmt: skip

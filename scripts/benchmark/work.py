@@ -1,19 +1,14 @@
-"""The work of a step: its multiplications and additions, the bytes that its operations touch, and the machine's speed."""
+"""The work of a step: its multiplications and additions, and the bytes that its operations touch."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
-
-from scripts.benchmark.timing import median_seconds
-
-SIDE = 1024  # of the matrices that the machine's speed is measured with
 
 
 class Work(NamedTuple):
@@ -52,15 +47,3 @@ def work_of(run: Callable[[], object]) -> Work:
     with Counter() as counter:
         run()
     return counter.work
-
-
-def peak_flops(device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32, repeats: int = 5) -> float:
-    """Return the floating-point operations a second that a product of large matrices reaches here."""
-    matrix = torch.ones(SIDE, SIDE, device=device, dtype=dtype)
-
-    def multiply() -> None:
-        for _ in range(4):
-            matrix @ matrix
-
-    multiply()
-    return 4 * 2 * SIDE**3 / median_seconds({"product": multiply}, repeats, device)["product"]

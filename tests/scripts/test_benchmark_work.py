@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
+
+import pytest
 import torch
 from torch import nn
 
-from scripts.benchmark.work import peak_flops, work_of
+from scripts.benchmark import peak
+from scripts.benchmark.work import work_of
 
 
 def test_a_convolution_forward_and_backward() -> None:
@@ -32,5 +36,7 @@ def test_an_optimizer_reads_and_writes_its_moments() -> None:
     assert work_of(adam.step).bytes >= 4 * 400  # weight, gradient, two moments
 
 
-def test_the_peak_is_a_speed() -> None:
-    assert peak_flops(repeats=1) > 1e8
+def test_the_peak_is_that_of_the_fastest_product(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peak, "seconds_in_turn", lambda runs, repeats, device: {"product": [2.0, 0.5, 1.0]})
+    (row,) = peak.rows(argparse.Namespace(device="cpu", dtype="float32", repeats=1))
+    assert row["gigaflops_a_second"] == 2 * 512**3 / 0.5 / 1e9
