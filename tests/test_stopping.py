@@ -283,7 +283,7 @@ def test_a_resume_cuts_back_what_came_after_the_save() -> None:
     with at_step(9, cut_power), pytest.raises(PowerCutError):  # in the third epoch; saved in the second
         run(flags, "parts")
     parts = Path("checkpoints/parts")
-    line = json.dumps({"metric": "kid", "weights": None}) + "\n"
+    line = json.dumps({"metric": "kid", "weights": "ab12", "epoch": 3}) + "\n"  # as a training writes it
     (parts / "metrics.jsonl").write_text(line)
     assert len(loss_lines(parts)) == 8 and (parts / "web/images/epoch003_fake_B.png").is_file()
     with at_step(1, cut_power, "before"), pytest.raises(PowerCutError):

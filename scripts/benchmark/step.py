@@ -147,7 +147,7 @@ def build_model(opt: argparse.Namespace, part: str, variant: str, folder: Path) 
     if issubclass(kind, OnlineDistillModel | OfflineDistillModel):
         flags += ["--base", opt.base]
         flags += ["--perceptual_weights", "random"] if "perceptual" in kind.objective_names else []
-    return train_model([*words, "--name", variant.split()[-1], "--model", opt.model, *flags])
+    return train_model([*words, "--name", variant.replace(" --", "_"), "--model", opt.model, *flags])
 
 
 def train_model(words: list[str]) -> BaseModel:
