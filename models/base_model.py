@@ -16,17 +16,15 @@ from torch import Tensor, nn
 
 from models.averaging import Averages
 from models.generators import UNET_DEPTHS, deepest_unet_that_fits
+from models.loading import STATE_FORMAT, fit_or_explain, load_network, refuse_other_format
 from models.networks import get_scheduler
 from models.optimizer_state import resume_optimizer
 from models.parallel import bare, parallel, train_together
-from models.recognise import explain_mismatch, renumbered
 from models.schedules import resume_schedule
 from models.speed import let_cudnn_choose, speed_up
 from util.checkpoint import (
     STATE_FILE,
-    fit_weights,
     load_checkpoint,
-    load_weights,
     network_state,
     save_checkpoints,
     understood,
@@ -36,7 +34,6 @@ from util.errors import UserError
 from util.finite import refuse_broken_weights, stack
 from util.image_pool import ImagePool
 
-STATE_FORMAT = 2
 NETWORK_FILE = re.compile(r"(?:best|iter_\d+|\d+)_net_\w+\.pth")  # what is saved beside the latest
 
 
@@ -335,18 +332,6 @@ class BaseModel(ABC):
         return progress
 
 
-def refuse_other_format(content: Any, path: Path) -> None:
-    """Refuse a training state that another version wrote."""
-    found = content.get("format") if isinstance(content, dict) else None
-    if found == STATE_FORMAT:
-        return
-    newer = isinstance(found, int) and found > STATE_FORMAT
-    why = f"it has format {found}: a newer PocketGAN wrote it, and can go on" if newer else "nothing tells its format"
-    if isinstance(found, int) and not newer:
-        why = f"it has format {found}"
-    raise UserError(f"{path} is not a training state of this version (format {STATE_FORMAT}): {why}")
-
-
 def check_depth(opt: argparse.Namespace) -> None:
     """Refuse a U-Net that would halve the training crop below one pixel."""
     needed = 2 ** UNET_DEPTHS.get(opt.netG, 0)
@@ -356,17 +341,3 @@ def check_depth(opt: argparse.Namespace) -> None:
             f"{opt.netG} needs images of at least {needed} pixels and --crop_size is {opt.crop_size}; type "
             f"--netG {fitting or 'resnet_6blocks'}, or a larger --crop_size and --load_size"
         )
-
-
-def load_network(network: nn.Module, path: Path) -> None:
-    """Load weights from a file of ours, of upstream or of its forks; another architecture is named, with its flags."""
-    fit_or_explain(network, load_weights(path), path)
-
-
-def fit_or_explain(network: nn.Module, weights: dict[str, Tensor], path: Path | str) -> None:
-    """Load `weights`, or fail with what they are and the flags that would build a network for them."""
-    own = network.state_dict()
-    weights = fit_weights(renumbered(weights, own), network)
-    if own.keys() != weights.keys() or any(own[key].shape != weights[key].shape for key in own):
-        raise UserError(explain_mismatch(own, weights, str(path)))
-    network.load_state_dict(weights)

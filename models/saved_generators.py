@@ -12,7 +12,7 @@ from typing import Any
 from torch import nn
 
 from models.averaging import SUFFIX
-from models.base_model import load_network
+from models.loading import load_network
 from models.networks import define_G
 from util.errors import UserError
 from util.plugin_manager import plugin_manager

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from models.averaging import SUFFIX
-from models.base_model import BaseModel, load_network
+from models.base_model import BaseModel
+from models.loading import load_network
 from models.networks import define_G
 from util.errors import UserError
 

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.base_model import fit_or_explain
+from models.loading import fit_or_explain
 from pocketgan import (
     GANLoss,
     Objective,

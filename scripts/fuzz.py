@@ -31,8 +31,9 @@ from data.checks import Unusable, read_header
 from data.image_folder import open_image
 from data.transforms import get_transform
 from models import create_model
-from models.base_model import STATE_FILE, load_network
+from models.base_model import STATE_FILE
 from models.distillation.teacher import build_generator
+from models.loading import load_network
 from models.networks import define_D, define_G
 from models.saver import Saver, read_run
 from options.train_options import TrainOptions

@@ -14,7 +14,7 @@ import torch
 import test
 import train
 from datasets.make_toy import make_toy
-from models.base_model import STATE_FORMAT
+from models.loading import STATE_FORMAT
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = "--dataroot photos --gpu_ids -1 --display_id 0 --num_threads 0 --no_html --netG resnet_6blocks --ngf 2 --ndf 2 "

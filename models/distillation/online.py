@@ -12,12 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.base_model import BaseModel, Direction, Translator, fit_or_explain, load_network
+from models.base_model import BaseModel, Direction, Translator
 from models.distillation.distiller import DistillModel, student_taps, teacher_taps
 from models.distillation.features import FeatureTaps
 from models.distillation.frozen import frozen, keep_statistics, translating
 from models.distillation.objectives import Translation, resume_objectives
 from models.gan_step import make_adam
+from models.loading import fit_or_explain, load_network
 from models.networks import define_G
 from models.optimizer_state import add_part
 from models.parallel import bare, parallel

@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.base_model import Direction, fit_or_explain
+from models.base_model import Direction
 from models.distillation.frozen import frozen, keep_statistics
 from models.distillation.teacher_files import TeacherFiles
+from models.loading import fit_or_explain
 from models.networks import define_D, define_G
 from models.recognise import recognise_discriminator, recognise_generator
 from util.checkpoint import StateDict, load_weights

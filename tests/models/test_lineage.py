@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 import test
-from models.base_model import load_network
 from models.distillation.teacher import build_generator
+from models.loading import load_network
 from models.networks import define_D, define_G
 from models.recognise import explain_mismatch
 from util.checkpoint import load_weights

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from models.base_model import load_network
+from models.loading import load_network
 from models.networks import DISCRIMINATORS, GENERATORS, define_D, define_G
 from models.recognise import explain_mismatch, recognise_discriminator, recognise_generator
 from options.test_options import TestOptions
