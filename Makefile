@@ -32,3 +32,4 @@ docs: setup
 	@$(VENV)/python -m scripts.flag_table
 	@$(VENV)/python -m scripts.paper_rows
 	@$(VENV)/python -m scripts.reliability_page
+	@$(VENV)/python -m scripts.performance_page
