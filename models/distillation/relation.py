@@ -16,8 +16,9 @@ from torch import Tensor
 # Two elements whose components differ by less than this (root mean square) are the same: their direction is noise, and
 # 1/d would blow it up (white backgrounds make identical rows). For images in [-1, 1] it is 1/80 of a grey level.
 SAME = 1e-4
-# Elements of the N^3 array in flight: small enough for a CPU's cache, large enough to keep a GPU busy.
-CHUNK_CPU, CHUNK_GPU = 2**18, 2**22
+# Elements of the N^3 array in flight, 28 bytes each: few enough for a CPU's cache, and enough that its threads, which wait
+# asleep between operations, and a GPU have something to do in each.
+CHUNK_CPU, CHUNK_GPU = 2**19, 2**21
 
 
 class _Relations:
@@ -34,10 +35,10 @@ class _Relations:
         self.distances = torch.where(apart, self.squares.sqrt(), 0.0)
         self.inverse = _inverse(self.distances)
 
-    def cosines(self, vertices: slice) -> Tensor:
+    def cosines(self, vertices: slice, out: Tensor) -> Tensor:
         """Return (V, N, N) cosines of the angles at `vertices`, 0 where a side has no length."""
         squares, inverse = self.squares[vertices], self.inverse[vertices]
-        projected = (squares[:, :, None] + squares[:, None, :]).sub_(self.squares)
+        projected = torch.add(squares[:, :, None], squares[:, None, :], out=out).sub_(self.squares)
         return projected.mul_(0.5 * inverse[:, :, None]).mul_(inverse[:, None, :])  # CRD (4)
 
 
@@ -96,16 +97,22 @@ def _angle_part(student: _Relations, teacher: _Relations) -> tuple[Tensor, Tenso
     loss = torch.zeros((), dtype=torch.float64, device=squares.device)
     opposite = torch.zeros_like(squares)  # sum_i c_ijk / (d_ij d_ik): how far side jk, across from i, is pulled
     adjacent = torch.zeros_like(squares)  # the same for side ij, which ends at i
+    # Written into again and again: memory that is given back and asked for anew costs as much as the arithmetic.
+    shape = (min(chunk, count), count, count)
+    doubles = [squares.new_empty(shape) for _ in range(2)]
+    floats = [squares.new_empty(shape, dtype=torch.float32) for _ in range(3)]
     for start in range(0, count, chunk):
         vertices = slice(start, start + chunk)
         near = student.inverse[vertices].float()
-        cosine = student.cosines(vertices)
+        cosine, other, difference, pull, product = (buffer[: len(near)] for buffer in (*doubles, *floats))
+        student.cosines(vertices, out=cosine)
+        torch.sub(cosine, teacher.cosines(vertices, out=other), out=other)
         # Only now float32: before, it would lose short sides beside long ones, and a good student's small error beside 1.
-        difference = (cosine - teacher.cosines(vertices)).float()
-        pull = difference.clamp(-1, 1)  # c_ijk, the derivative of Huber with delta 1
-        loss += torch.sum(_huber(difference, pull))  # CRD (5)
+        difference.copy_(other)
+        torch.clamp(difference, -1, 1, out=pull)  # c_ijk, the derivative of Huber with delta 1
+        loss += torch.sum(_huber(difference, pull, out=difference))  # CRD (5)
         turned = torch.bmm(pull, near[:, :, None]).squeeze(2)
-        adjacent[vertices] = near * turned - near.square() * cosine.float().mul_(pull).sum(dim=2)
+        adjacent[vertices] = near * turned - near.square() * product.copy_(cosine).mul_(pull).sum(dim=2)
         opposite += pull.mul_(near[:, :, None]).mul_(near[:, None, :]).sum(dim=0)
     return loss / count**3, (adjacent - 0.5 * opposite) / count**3
 
@@ -115,6 +122,6 @@ def _inverse(values: Tensor) -> Tensor:
     return torch.where(values > 0, 1 / values, torch.zeros_like(values))
 
 
-def _huber(difference: Tensor, clamped: Tensor) -> Tensor:
+def _huber(difference: Tensor, clamped: Tensor, out: Tensor | None = None) -> Tensor:
     """Return the Huber loss with delta 1 of `difference`, whose clamp to [-1, 1] is given: c (x - c / 2)."""
-    return torch.sub(difference, clamped, alpha=0.5).mul_(clamped)  # CRD (6)
+    return torch.sub(difference, clamped, alpha=0.5, out=out).mul_(clamped)  # CRD (6)

@@ -21,6 +21,15 @@ def test_a_convolution_forward_and_backward() -> None:
     assert work_of(lambda: layer(leaf).sum().backward()).flops == 3 * forward
 
 
+@pytest.mark.parametrize("groups", [2, 8])
+def test_a_grouped_convolution_is_not_counted_as_a_full_one(groups: int) -> None:
+    layer, image = nn.Conv2d(8, 8, 3, padding=1, bias=False, groups=groups), torch.rand(2, 8, 6, 6, requires_grad=True)
+    forward = 2 * 2 * 6 * 6 * (8 // groups) * 8 * 3 * 3
+    assert work_of(lambda: layer(image)).flops == forward
+    assert work_of(lambda: layer(image).sum().backward()).flops == 3 * forward
+    assert work_of(lambda: layer(image.detach()).sum().backward()).flops == 2 * forward
+
+
 def test_bytes_are_what_goes_in_and_out_and_views_are_free() -> None:
     x, y = torch.rand(10, 10), torch.rand(10, 10)
     assert work_of(lambda: x + y).bytes == 3 * 400
