@@ -32,6 +32,7 @@ from util.errors import for_people
 from util.files import remove_leftovers
 from util.finite import FiniteWatch
 from util.health import Health
+from util.lock import only_writer
 from util.metrics.held_out import HeldOut, available, choose_metric
 from util.plugin_manager import plugin_manager
 from util.progress import Progress
@@ -60,6 +61,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     evaluation = None
     if metrics:
         evaluation = Evaluation(opt, model, HeldOut(held_out_dataset(opt), metrics[0], opt, model.device, metrics[1:]))
+    with only_writer(model.save_dir) if distributed.is_first() else contextlib.nullcontext():
+        run(opt, model, dataset, evaluation, before)
+
+
+def run(
+    opt: argparse.Namespace,
+    model: BaseModel,
+    dataset: Loader,
+    evaluation: Evaluation | None,
+    before: Mapping[str, Any],
+) -> None:
+    """Train from the beginning, or from where the saved run stands, in a folder that no one else writes to."""
     state, loaded = read_run(opt, model) if opt.continue_train else (None, "")
     if loaded:
         print(loaded)
