@@ -39,6 +39,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     opt = EvaluateOptions().parse(argv)
     path = Path(opt.lines) if opt.lines else lines_file(opt, argv)
     lines = judge_folders(opt) if opt.fakes else judge_run(opt, read_saved_options(argv))
+    if not lines:
+        raise UserError(f"--metrics {opt.metrics} found nothing to measure; the notes above say what was left out")
     print(table(lines))
     append_lines(path, lines)
     print(f"{len(lines)} lines were added to {path}")
@@ -100,11 +102,11 @@ def judge_run(opt: argparse.Namespace, saved: dict[str, Any]) -> list[dict[str, 
             "--real_stats and --save_real_stats are about one domain, and the networks here translate into both; type "
             f"--networks {chosen[0].name}"
         )
-    sides, more, split = {}, None, opt.phase
+    sides, more, split, chosen_here = {}, None, opt.phase, ""
     if needs_images(opt) or "crop" not in opt.preprocess:
         for note in choose_data(opt):
             print(note)
-        split, warning = split_of(opt, saved)
+        split, warning, chosen_here = split_of(opt, saved)
         if warning:
             print(warning)
         sides = sides_of(opt, opt.phase)
@@ -129,6 +131,8 @@ def judge_run(opt: argparse.Namespace, saved: dict[str, Any]) -> list[dict[str, 
             **training.of(about["epoch"], one.name, weights),
         }
         lines += measure(evidence_of(opt, one, sides, more, split), facts, "pairs by name")
+    for about_images in (one for one in lines if chosen_here and one["split"]):  # what a network costs nobody chose
+        about_images["protocol"] += f", {chosen_here}"
     return lines
 
 

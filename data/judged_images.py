@@ -19,6 +19,7 @@ from data.layout import judged_phase, nothing_found, phases
 from util.errors import UserError
 from util.images import tensor2im
 from util.metrics.evidence import Images
+from util.metrics.record import CHOSEN_HERE
 from util.plugin_manager import plugin_manager
 
 SIDES = ("A", "B")
@@ -81,19 +82,23 @@ def choose_data(opt: Namespace) -> list[str]:
     return notes
 
 
-def split_of(opt: Namespace, saved: Mapping[str, Any]) -> tuple[str, str]:
-    """Return what the images of `opt.phase` are to a run with the `saved` options, and what to say aloud about it.
+def split_of(opt: Namespace, saved: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Return what the images of `opt.phase` are to a run with the `saved` options, a warning, and words for its protocol.
 
     They are `held_out` if the run chose its best on them, `train` if it was trained on them, or what their phase is
-    called. A folder of the same name counts as the run's own data: it may have moved, but not become unseen.
+    called: by `--protocol paper` the test set, of which every line has to say that it chose, too. A folder of the same
+    name counts as the run's own data: it may have moved, but not become unseen.
     """
     own = saved.get("dataroot") and Path(saved["dataroot"]).resolve().name == Path(opt.dataroot).resolve().name
     if own and opt.phase == saved.get("phase", "train"):
-        return "train", "warning: the run was trained on these images; the numbers say nothing about others"
+        return "train", "warning: the run was trained on these images; the numbers say nothing about others", ""
     if own and opt.phase == saved.get("held_out_from"):
-        chosen = f"warning: the run chose its best on these images (--phase {opt.phase}), so they flatter it"
-        return opt.phase if saved.get("protocol") == "paper" else "held_out", chosen
-    return opt.phase, ""
+        split = opt.phase if saved.get("protocol") == "paper" else "held_out"
+        if saved.get("best_metric") == "none":  # the run looked at them, and chose nothing
+            return split, "", ""
+        warning = f"warning: the run chose its best on these images (--phase {opt.phase}), so they flatter it"
+        return split, warning, "" if split == "held_out" else CHOSEN_HERE
+    return opt.phase, "", ""
 
 
 def folder(directory: str, ending: str = "", size: int | None = None) -> Images:

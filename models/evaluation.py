@@ -110,11 +110,12 @@ class Evaluation:
         return True
 
     def _steps(self) -> dict[str, int | None]:
-        """Count the steps of the student, and of a teacher that learns beside it."""
+        """Count the steps of the student, and of its teacher: beside it, or before it as far as that is known."""
         taken: dict[bool, int] = {}
         for translator in self.model.translators().values():
             taken.setdefault(translator.teaches, steps_taken(translator.network, self.model.optimizers))
-        return {"student_steps": taken.get(False), "teacher_steps": taken.get(True)}
+        before = getattr(self.opt, "teacher_steps", None)
+        return {"student_steps": taken.get(False), "teacher_steps": taken.get(True, before)}
 
     def _facts(self, name: str, translator: Translator, variant: str) -> dict[str, Any]:
         opt = self.opt

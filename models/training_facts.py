@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from models.base_model import BaseModel
-from util.checkpoint import STATE_FILE, load_checkpoint
+from models.distillation.teacher_files import TeacherFiles
+from util.checkpoint import STATE_FILE, load_checkpoint, understood
+from util.errors import UserError
 from util.metrics.record import METRICS_FILE, by_training
 from util.plugin_manager import plugin_manager
-from util.provenance import read_lines
+from util.provenance import read_lines, sha256
 
 TOLD = ("student_steps", "teacher_steps", "train_seconds")
 Facts = dict[str, Any]
@@ -61,10 +64,11 @@ class TrainingFacts:
             return {}
         if epoch is not None and not first <= epoch < place["epoch"]:
             return {}
-        has_teacher = "teacher_ngf" in self.saved
+        online = "teacher_ngf" in self.saved
+        before = self.saved.get("teacher_steps")  # a pre-trained teacher's, noted when the training started
         passes = [(number, name) for number in range(first, place["epoch"] + 1) for name in self._passes(number)]
         if epoch is None and not {name for _, name in passes} & {"teacher", "student"}:
-            return {"student_steps": place["steps"], "teacher_steps": place["steps"] if has_teacher else None}
+            return {"student_steps": place["steps"], "teacher_steps": place["steps"] if online else before}
         if sum(number < place["epoch"] for number, _ in passes) + place["turn"] != place["passes"]:
             return {}  # the plan is another than the one that was followed
         batch = self.saved["batch_size"] * (1 + len(self.state.get("processes", [])))
@@ -81,7 +85,7 @@ class TrainingFacts:
         teacher = sum(length for name, length in taken if name != "student")
         return {
             "student_steps": sum(length for name, length in taken if name != "teacher"),
-            "teacher_steps": teacher if has_teacher else None,
+            "teacher_steps": teacher if online else before,
         }
 
     def _passes(self, epoch: int) -> list[str]:
@@ -90,3 +94,21 @@ class TrainingFacts:
         planned = object.__new__(kind)
         planned.opt = Namespace(**self.saved)
         return kind.passes(planned, epoch)
+
+
+def steps_of_teacher(opt: Namespace, first: str) -> int | None:
+    """Return the steps that made the teacher of a student's generator `first`; None if no run beside it tells.
+
+    It is asked when a training starts, for the teacher's run may go on afterwards.
+    """
+    if not opt.teacher or opt.teacher_images:
+        return None
+    files = TeacherFiles(opt)
+    file = files.generator(first)
+    if file is None:
+        return None
+    epoch, _, network = file.stem.partition("_net_")
+    with suppress(UserError), understood(file.with_name(STATE_FILE)):  # weights teach, whatever lies beside them
+        facts = TrainingFacts(file.parent, files.options).of(epoch, network, sha256(file))
+        return facts.get("teacher_steps" if network.startswith("G_teacher") else "student_steps")
+    return None

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+# What a workplace may have beside the checkout: data/ and weights/. POCKETGAN_TEST_WEIGHTS names another folder of weights.
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+WEIGHTS = Path(os.environ.get("POCKETGAN_TEST_WEIGHTS") or SHARED / "weights")
 
 # Flags by name; a model or phase that does not know one of them is not given it.
 TINY: dict[str, str] = {

@@ -298,11 +298,41 @@ def test_statistics_are_of_one_domain(here: Path, judge: Evaluate, refused: Eval
         ("--fakes unpaired/testA --reals paired/test --metrics l1", "has 4 images and paired/test has 3"),
         ("--name h2z --features nowhere.pth", "nowhere.pth does not exist"),
         ("--name small --networks teacher --epoch 7", "holds neither 7_net_G_teacher_A.pth nor"),
+        (
+            "--fakes unpaired/testA --reals unpaired/testB --size 16 --metrics fid --features squeezenet.pth",
+            "images of 16x16, their sides have to be 17 pixels or more; --size N resizes all images of two folders",
+        ),
+        ("--name h2z --crop_size 16 --metrics ksd --features squeezenet.pth", "and --crop_size N those of a run"),
     ],
 )
 def test_mistakes_are_answered_with_a_sentence(refused: Evaluate, flags: str, words: str) -> None:
     assert words in refused(flags)
     assert not list(Path("checkpoints").glob("*/metrics.jsonl"))
+
+
+def test_the_smallest_images_that_squeezenet_sees(judge: Evaluate) -> None:
+    """What the error for smaller ones tells to type is enough."""
+    judge("--fakes unpaired/testA --reals unpaired/testB --size 17 --metrics fid --features squeezenet.pth")
+    judge("--name h2z --crop_size 20 --networks G_A --metrics ksd --features squeezenet.pth")
+    sizes = [lines(path)[0]["resolution"] for path in ("results/metrics.jsonl", "checkpoints/h2z/metrics.jsonl")]
+    assert sizes == [[17, 17], [20, 20]]
+
+
+def test_only_what_was_made_of_label_maps_has_a_miou(
+    judge: Evaluate, refused: Evaluate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manager = plugin_manager()
+    monkeypatch.setattr(manager, "registrations", list(manager.registrations))
+    road = manager._register_for("metrics", "roads.py", "")
+    road("roads", lambda batch: torch.zeros(len(batch), *batch.shape[2:], dtype=torch.int64), role="segmenter")
+    for number, path in enumerate(sorted(Path("unpaired/testA").iterdir())):
+        Image.new("RGB", (32, 32), (128, 64, 128)).save(path)  # all road
+        pixels = np.random.default_rng(number).integers(0, 256, (32, 32, 3), np.uint8)
+        Image.fromarray(pixels).save(f"unpaired/testB/{path.name}")
+    out = judge("--name h2z --metrics miou")
+    assert {(line["network"], line["value"]) for line in lines("checkpoints/h2z/metrics.jsonl")} == {("G_A", 1.0)}
+    assert "note: no miou of the images of G_B (last): they were made of unpaired (test, B)" in out
+    assert "--metrics miou found nothing to measure" in refused("--name h2z --metrics miou --networks G_B")
 
 
 def test_pairs_need_the_same_names_or_an_order(here: Path, judge: Evaluate, refused: Evaluate) -> None:

@@ -183,6 +183,22 @@ def test_a_line_names_its_weights_and_a_file_finds_its_line(
         assert measured["student_steps"] == measured["teacher_steps"] == 4 * one["epoch"]
 
 
+def test_a_pre_trained_teachers_steps_stand_in_every_line(run: Callable[..., Path], squeezenet: Path) -> None:
+    """Those that it had when the student began, however far its own run went afterwards."""
+    teacher = run("cycle_gan", "cycle_gan", "teacher", n_epochs=1, ngf=4)
+    folder = run("reko", "cycle_gan", teacher="teacher", n_epochs=1, eval_freq=1, ksd_weights=squeezenet)
+    here = ["--checkpoints_dir", str(folder.parent), "--gpu_ids", "-1"]
+    train_script.main(["--continue_train", "--name", "teacher", *here, "--n_epochs", "2"])
+    state = torch.load(teacher / "latest_state.pth", weights_only=True)
+    assert state["progress"]["place"]["steps"] == 12
+    for epoch in ("latest", "best"):
+        words = ["--name", "run", "--metrics", "l1", "--epoch", epoch, *here]
+        evaluate_script.main([*words, "--networks", "G_A"])
+    lines = read_lines(folder / "metrics.jsonl")
+    assert [(line["student_steps"], line["teacher_steps"]) for line in lines] == [(4, 6)] * 4
+    assert [line["epoch"] for line in lines] == [1, 1, "latest", "best"]
+
+
 def test_the_test_set_is_seen_by_protocol_only(run: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
     folder = run("pix2pix", "pix2pix", eval_freq=2, protocol="paper")
     (line,) = read_lines(folder / "metrics.jsonl")

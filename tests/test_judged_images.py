@@ -44,7 +44,7 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
 
     def begin(model: str, *phases: str, flags: str = "--eval_freq 1") -> Any:
         numbers = itertools.count()
-        for phase, side in itertools.product(phases, MODELS[model][1:]):
+        for phase, side in itertools.product(phases, MODELS.get(model, MODELS["cycle_gan"])[1:]):
             Path("data", phase + side).mkdir(parents=True)
             for _ in range(5):
                 number = next(numbers)
@@ -187,6 +187,35 @@ def test_the_papers_protocol_says_that_the_judged_images_chose(
     opt = start("pix2pix", *phases, flags="--eval_freq 1 --protocol paper")
     assert "evaluation on the TEST set" in capsys.readouterr().out
     assert opt.held_out_from == phases[1] and len(stems(held_out_dataset(opt))) == 5
-    _, lines, out = judge("--metrics l1")
-    assert {line["split"] for line in lines} == {phases[1]}
-    assert f"warning: the run chose its best on these images (--phase {phases[1]})" in out
+    for epoch in ("latest", "best"):
+        _, lines, out = judge(f"--metrics l1,complexity --epoch {epoch}")
+        assert {line["split"] for line in lines} == {phases[1], None}
+        assert f"warning: the run chose its best on these images (--phase {phases[1]})" in out
+        for line in lines:  # what a network costs is about no images
+            assert line["protocol"].endswith(", chosen on these images (--protocol paper)") == (line["metric"] == "l1")
+
+
+@pytest.mark.parametrize(
+    ("flags", "judged"),
+    [
+        ("--eval_freq 1 --protocol paper --best_metric none", ""),  # looked at, and nothing chosen
+        ("--eval_freq 1 --protocol paper", "--phase val"),  # other images than those that chose
+        ("--eval_freq 1", ""),
+        ("--protocol paper", ""),  # never evaluated
+    ],
+)
+def test_images_that_chose_nothing_are_not_said_to_have_chosen(
+    start: Start, judge: Callable[[str], Any], flags: str, judged: str
+) -> None:
+    start("pix2pix", "train", "val", "test", flags=flags)
+    _, lines, out = judge(f"--metrics l1 {judged}")
+    assert len(lines) == 1 and "chosen on" not in lines[0]["protocol"] and "warning" not in out
+
+
+def test_an_interleaved_teacher_is_chosen_too(start: Start, judge: Callable[[str], Any]) -> None:
+    """Without --eval_freq no best is kept, but the student learned from the teacher that the test images chose."""
+    crd = "--teacher_ngf 2 --patch_size 8 --lambda_perceptual 0 --ksd_weights squeezenet.pth --schedule interleaved"
+    start("crd", "train", "test", flags=f"{crd} --protocol paper --base cycle_gan")
+    _, lines, out = judge("--metrics ksd --networks student,teacher --protocol train+test")
+    assert len(lines) == 2 and all("chosen on these images (--protocol paper)" in line["protocol"] for line in lines)
+    assert "warning: the run chose its best" in out

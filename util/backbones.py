@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,31 +15,34 @@ from util.errors import UserError
 
 
 class Backbone(NamedTuple):
-    """Where a network's features are tapped, shallow to deep, and the file its ImageNet weights come in."""
+    """Where a network's features are tapped, shallow to deep, the file its ImageNet weights come in, and what it can see."""
 
     build: str
     taps: tuple[int, ...]
     url: str
     size: str
+    least: int
+    """The smallest image's shorter side, of which something is left at the deepest tap."""
 
 
 BACKBONES = {
     # relu1_2, relu2_2, relu3_3, relu4_3
-    "vgg16": Backbone("vgg16", (3, 8, 15, 22), "https://download.pytorch.org/models/vgg16-397923af.pth", "528 MB"),
+    "vgg16": Backbone("vgg16", (3, 8, 15, 22), "https://download.pytorch.org/models/vgg16-397923af.pth", "528 MB", 8),
     # the first ReLU, and the last Fire module before each change of scale or width
     "squeezenet": Backbone(
-        "squeezenet1_1", (1, 4, 7, 12), "https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth", "4.7 MB"
+        "squeezenet1_1", (1, 4, 7, 12), "https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth", "4.7 MB", 17
     ),
 }
 INCEPTION_FILE = "pt_inception-2015-12-05-6726825d.pth"
 
 
 class Use(NamedTuple):
-    """What a backbone is there for, in words: its flags, and what to do where its weights can't be fetched."""
+    """What a backbone is there for, in words: its flags, and what to do without its weights, or with too small images."""
 
     what: str
     flags: str
     advice: str
+    larger: str
 
 
 PERCEPTUAL = Use(
@@ -46,7 +50,9 @@ PERCEPTUAL = Use(
     "--perceptual chooses the network, --perceptual_weights its file",
     "or type --perceptual_weights FILE; --perceptual squeezenet needs 5 MB only; --perceptual_weights random needs no "
     "file, for trying things out",
+    "type a larger --crop_size",
 )
+JUDGED = "--size N resizes all images of two folders to N x N, and --crop_size N those of a run"
 
 
 def cache() -> Path:
@@ -70,6 +76,16 @@ def load_backbone(backbone: Backbone, weights: str, network: str, use: Use) -> n
         )
         _load(layers, Path(path), network, use.flags)
     return layers.requires_grad_(False).eval()
+
+
+def refuse_small(size: Sequence[int], backbone: Backbone, use: Use) -> None:
+    """Refuse images of a (height, width) of which nothing would be left at the deepest tap."""
+    height, width = size
+    if min(height, width) < backbone.least:
+        raise UserError(
+            f"{use.what}: {backbone.build} sees nothing in images of {width}x{height}, their sides have to be "
+            f"{backbone.least} pixels or more; {use.larger}"
+        )
 
 
 def tapped(layers: nn.Sequential, taps: tuple[int, ...], x: Tensor) -> list[Tensor]:

@@ -18,6 +18,7 @@ from models.distillation.objectives import NEEDS, Objective, Translation, resume
 from models.distillation.teacher import Teacher, image_channels, load_teachers, refuse_narrower, teacher_architecture
 from models.optimizer_state import add_part
 from models.parallel import parallel
+from models.training_facts import steps_of_teacher
 from util.image_pool import ImagePool
 from util.plugin_manager import plugin_manager
 
@@ -74,6 +75,7 @@ class OfflineDistillModel(DistillModel):
     def _prepare_training(self, opt: argparse.Namespace) -> None:
         directions = self.student.directions
         teachers = load_teachers(opt, directions, self.device)
+        opt.teacher_steps = steps_of_teacher(opt, directions[0].netG)  # saved with the options, for lines of results
         has = ["student_discriminator"] + (["both_directions"] if len(teachers) == len(directions) == 2 else [])
         for direction in directions:
             teacher = teachers.get(direction.netG)

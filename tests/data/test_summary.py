@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from pathlib import Path
 
 import pytest
 
@@ -13,6 +12,7 @@ from data.loader import Loader
 from data.single_dataset import SingleDataset
 from data.summary import HEAD, shared_files, summarise
 from data.unaligned_dataset import UnalignedDataset
+from tests.conftest import SHARED
 
 
 def test_plain_set_takes_one_line_a_folder(horses, options):
@@ -81,7 +81,7 @@ def test_unknown_dataset_is_counted():
 
 
 def test_real_horses(options):
-    root = Path(__file__).parents[3] / "shared" / "data" / "horse2zebra"
+    root = SHARED / "data" / "horse2zebra"
     if not root.is_dir():
         pytest.skip("needs shared/data/horse2zebra beside the checkout")
     text = summarise(UnalignedDataset(options(dataroot=str(root), load_size=286, crop_size=256)))

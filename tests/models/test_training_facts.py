@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from models.training_facts import TrainingFacts
+from models.training_facts import TrainingFacts, steps_of_teacher
 from util.checkpoint import save_checkpoint
+from util.provenance import sha256
 
 # The passes of its epochs are: teacher; teacher, student, student; teacher, student. Ten images are three steps each.
 SAVED = {
@@ -108,3 +110,65 @@ def test_of_networks_without_a_run_nothing_is_known(tmp_path: Path) -> None:
     assert TrainingFacts(tmp_path, {}).of("latest", "G", "ab") == {}
     assert TrainingFacts(tmp_path, SAVED).of("latest", "G", "ab") == {}
     assert told(run(tmp_path, model="of_a_plugin").of("latest", "G", "ab")) == (None, None, 9.5)
+
+
+# --- pre-trained teachers -----------------------------------------------------------------------------------------------
+
+
+def test_a_pre_trained_teachers_steps_are_those_that_the_training_noted(tmp_path: Path) -> None:
+    facts = run(tmp_path, model="reko", teacher_steps=70, passes=3, steps=9)
+    del facts.saved["teacher_ngf"]
+    assert told(facts.of("latest", "G_A", "ab")) == (9, 70, 9.5)
+    assert told(facts.of("2", "G_A", "ab")) == (6, 70, None)
+
+
+@pytest.fixture
+def experiment(tmp_path: Path) -> Path:
+    """Return an interleaved run's folder: 9 of its 18 steps are its teacher's, 3 of them in its first epoch."""
+    folder = tmp_path / "checkpoints" / "teacher"
+    folder.mkdir(parents=True)
+    facts = run(folder, direction="AtoB")
+    (folder / "train_opt.json").write_text(json.dumps(facts.saved))
+    for file in ("latest_net_G_teacher_A", "1_net_G_teacher_A", "best_net_G_A", "latest_net_G_A"):
+        save_checkpoint({"of": file}, folder / f"{file}.pth")
+    best = line(3, sha256(folder / "best_net_G_A.pth"), 8, 1.0)
+    (folder / "metrics.jsonl").write_text(json.dumps(best) + "\n")
+    return folder
+
+
+def student(experiment: Path, **changed: Any) -> Namespace:
+    known = {"teacher": "teacher", "teacher_images": None, "teacher_epoch": "latest", "direction": "AtoB"}
+    return Namespace(checkpoints_dir=str(experiment.parent), base="cycle_gan", dataroot="data", **(known | changed))
+
+
+@pytest.mark.parametrize(
+    ("named", "steps"),
+    [
+        ({}, 9),  # of the teacher in it, not of all that the run did
+        ({"teacher_epoch": "1"}, 3),
+        ({"teacher_epoch": "best"}, 8),  # the student of another student
+        ({"teacher": "teacher/1_net_G_teacher_A.pth"}, 3),  # a file in a run's folder
+        ({"teacher": "teacher/latest_net_G_A.pth"}, 9),
+        ({"teacher_images": "folder", "teacher": None}, None),
+        ({"teacher": None}, None),
+    ],
+)
+def test_the_run_that_made_a_teacher_tells_its_steps(experiment: Path, named: dict, steps: int | None) -> None:
+    assert steps_of_teacher(student(experiment, **named), "G_A") == steps
+
+
+@pytest.mark.parametrize("content", [None, b"\0" * 99, {"progress": {"place": {"epoch": 3}}}, {"networks": {}}, []])
+def test_a_teacher_is_used_without_its_runs_state_too(experiment: Path, content: Any) -> None:
+    """Whether the state is gone, damaged, or nobody's: its weights are all that a student needs."""
+    state = experiment / "latest_state.pth"
+    state.unlink()
+    if isinstance(content, bytes):
+        state.write_bytes(content)
+    elif content is not None:
+        save_checkpoint(content, state)
+    assert steps_of_teacher(student(experiment), "G_A") is None
+
+
+def test_a_file_that_no_run_made_has_no_steps(experiment: Path, tmp_path: Path) -> None:
+    (experiment / "latest_net_G_A.pth").rename(tmp_path / "downloaded.pth")
+    assert steps_of_teacher(student(experiment, teacher=str(tmp_path / "downloaded.pth")), "G_A") is None

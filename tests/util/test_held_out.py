@@ -29,7 +29,8 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def options(**changed: Any) -> Namespace:
     values = {"best_metric": "auto", "perceptual": "vgg16", "perceptual_weights": "imagenet", "inception_weights": None}
-    return Namespace(**{**values, "direction": "AtoB", **changed})
+    images = {"direction": "AtoB", "preprocess": "resize_and_crop", "crop_size": 32}
+    return Namespace(**{**values, **images, **changed})
 
 
 SQUEEZENET = {"perceptual": "squeezenet", "perceptual_weights": "file.pth"}
@@ -229,6 +230,20 @@ def test_loading_the_networks_asks_no_gpu_for_its_random_state(
         warnings.simplefilter("error")  # as of every GPU that a machine has
         HeldOut([], "ksd", squeezenet, CPU)
     assert not asked
+
+
+def test_crops_too_small_for_squeezenet_are_refused_before_the_training(squeezenet: Namespace) -> None:
+    squeezenet.crop_size = 16
+    with pytest.raises(UserError, match=r"ksd: .* images of 16x16, .* 17 pixels or more; type a larger --crop_size"):
+        HeldOut([], "ksd", squeezenet, CPU)
+
+
+def test_whole_images_too_small_for_squeezenet_are_refused_when_they_come(squeezenet: Namespace) -> None:
+    squeezenet.preprocess, squeezenet.crop_size = "none", 16  # which cuts nothing then
+    batches = [batch("a", torch.zeros(1, 3, 32, 16), torch.zeros(1, 3, 32, 32))]
+    held_out = HeldOut(batches, "ksd", squeezenet, CPU)
+    with pytest.raises(UserError, match="images of 16x32"):
+        held_out.score(lambda images: images)
 
 
 def test_a_better_translator_has_a_lower_ksd(squeezenet: Namespace) -> None:

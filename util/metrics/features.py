@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from util.backbones import BACKBONES, INCEPTION_FILE, Use, fetched, load_backbone, tapped
+from util.backbones import BACKBONES, INCEPTION_FILE, JUDGED, Use, fetched, load_backbone, refuse_small, tapped
 from util.checkpoint import load_weights
 from util.errors import UserError
 from util.metrics.evidence import Images
@@ -28,7 +28,7 @@ INCEPTION_DIMS = (64, 192, 768, 2048)
 INCEPTION_HASH = Path(INCEPTION_FILE).stem.rsplit("-", 1)[1]
 # A tensor that only this network has, in a file that --features names.
 MARKS = {"inception": "Conv2d_1a_3x3.conv.weight", "squeezenet": "3.squeeze.weight"}
-FSD = Use("FSD and KSD", "--features names its file", "or type --features FILE")
+FSD = Use("FSD and KSD", "--features names its file", "or type --features FILE", JUDGED)
 ACCEPT = "type --accept_other_weights to use it: its numbers are then called FD and KD"
 NO_INCEPTION = (
     "or type --inception_weights FILE; --features squeezenet needs 5 MB only, and its numbers are called FSD and KSD"
@@ -85,6 +85,7 @@ def squeezenet(weights: str, device: torch.device, use: Use = FSD) -> Features:
     digest = sha256(weights)
 
     def network(images: Tensor) -> Tensor:
+        refuse_small(images.shape[2:], backbone, use)
         return tapped(layers, backbone.taps[-1:], images)[0].mean((2, 3))
 
     words = f"SqueezeNet 1.1 ({digest[:8]}), images unresized, last Fire module averaged, 512 dims"

@@ -10,12 +10,17 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from util.backbones import INCEPTION_FILE, Use, cache
+from util.backbones import BACKBONES, INCEPTION_FILE, Use, cache, refuse_small
 from util.errors import UserError
 from util.metrics.features import Features, inception, is_genuine, squeezenet
 from util.metrics.kernel_distance import kernel_distance_and_spread
 
-KSD = Use("ksd", "--ksd_weights names its file", "or type --ksd_weights FILE")
+KSD = Use(
+    "ksd",
+    "--ksd_weights names its file",
+    "or type --ksd_weights FILE",
+    "type a larger --crop_size, or leave SqueezeNet's weights out",
+)
 METRICS = ("auto", "l1", "kid", "ksd", "none")
 WORDS = {
     "kid": "unbiased squared MMD on pytorch-fid's Inception, 2048 dims",
@@ -181,6 +186,8 @@ def _unseen(paths: Sequence[str], seen: set[str]) -> list[int]:
 def _features(metric: str, opt: argparse.Namespace, device: torch.device) -> Features:
     """Return the network in whose features a metric's distance is taken."""
     if metric == "ksd":
+        if "crop" in opt.preprocess:  # so large are held-out images then, and the first epoch need not end to tell
+            refuse_small((opt.crop_size, opt.crop_size), BACKBONES["squeezenet"], KSD)
         return squeezenet(squeezenet_weights(opt) or "imagenet", device, KSD)
     return inception(inception_file(opt), device, advice="leave --inception_weights out to train without kid")
 

@@ -7,7 +7,7 @@ import statistics
 import torch
 from torch import Tensor, nn
 
-from util.backbones import BACKBONES, Backbone, Use, fetched, load_backbone, tapped
+from util.backbones import BACKBONES, JUDGED, Backbone, Use, fetched, load_backbone, refuse_small, tapped
 from util.checkpoint import load_weights
 from util.errors import UserError
 from util.metrics.evidence import Evidence, Measured, as_tensor
@@ -18,14 +18,15 @@ USE = Use(
     "LPIPS",
     "--lpips_net chooses the network, --lpips_backbone its file",
     "or type --lpips_backbone FILE; --lpips_net squeeze needs 5 MB only",
+    JUDGED,
 )
 ALEXNET = "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"
 
 # Each network tapped after its ReLUs (after Fire modules in SqueezeNet's case), and the channels there.
 NETWORKS: dict[str, tuple[Backbone, tuple[int, ...]]] = {
     "squeeze": (BACKBONES["squeezenet"]._replace(taps=(1, 4, 7, 9, 10, 11, 12)), (64, 128, 256, 384, 384, 512, 512)),
-    "vgg": (BACKBONES["vgg16"]._replace(taps=(3, 8, 15, 22, 29)), (64, 128, 256, 512, 512)),
-    "alex": (Backbone("alexnet", (1, 4, 7, 9, 11), ALEXNET, "233 MB"), (64, 192, 384, 256, 256)),
+    "vgg": (BACKBONES["vgg16"]._replace(taps=(3, 8, 15, 22, 29), least=16), (64, 128, 256, 512, 512)),
+    "alex": (Backbone("alexnet", (1, 4, 7, 9, 11), ALEXNET, "233 MB", 31), (64, 192, 384, 256, 256)),
 }
 
 
@@ -34,9 +35,8 @@ class LPIPS(nn.Module):
 
     def __init__(self, network: str, backbone: str = "imagenet", linear: str | None = None) -> None:
         super().__init__()
-        shape, channels = NETWORKS[network]
-        self.taps = shape.taps
-        self.layers = load_backbone(shape, backbone, shape.build, USE)
+        self.shape, channels = NETWORKS[network]
+        self.layers = load_backbone(self.shape, backbone, self.shape.build, USE)
         path = linear or fetched(
             URL.format(network),
             "a few kB",
@@ -66,7 +66,8 @@ class LPIPS(nn.Module):
 
     def features(self, x: Tensor) -> list[Tensor]:
         """Return the features at the taps, each position's vector of length 1."""
-        features = tapped(self.layers, self.taps, (x - self.shift) / self.scale)
+        refuse_small(x.shape[2:], self.shape, USE)
+        features = tapped(self.layers, self.shape.taps, (x - self.shift) / self.scale)
         return [f / (f.square().sum(1, keepdim=True).sqrt() + 1e-10) for f in features]
 
 

@@ -10,6 +10,7 @@ from util.provenance import provenance
 
 METRICS_FILE = "metrics.jsonl"  # in a run's folder
 REALS_ARE = ", reals are "  # how a protocol goes on that says what the folder of reals shows
+CHOSEN_HERE = "chosen on these images (--protocol paper)"  # in a protocol: what it judges was picked by these images
 FACTS = (
     "spread",  # float: of KID over its subsets, the 95th percentile of a latency, …; None when there is none
     "count_fakes",
@@ -26,7 +27,7 @@ FACTS = (
     "network_mode",  # batch statistics and dropout, in words
     "resolution",  # [width, height]; None when mixed
     "student_steps",
-    "teacher_steps",
+    "teacher_steps",  # of a pre-trained one: its own, if its run told them when the student's began
     "train_seconds",
     "seed",
     "seconds",  # what the evaluation took

@@ -47,6 +47,10 @@ VOID_COLOURS = (
     (150, 120, 90), (0, 0, 90), (0, 0, 110),
 )  # fmt: skip
 
+# Where most pixels are farther than that from every colour (Euclidean, of 255 levels), an image is no label map. Of small,
+# crowded maps as JPEGs of quality 75 at most 4 in 10 pixels are, of photographs 9 in 10, and 7 in 10 of grey or dark ones.
+FAR = 16
+
 Segment = Callable[[Tensor], Tensor]
 
 
@@ -60,11 +64,20 @@ def train_ids(label_ids: np.ndarray) -> np.ndarray:
 
 def train_ids_of_colours(labels: np.ndarray) -> np.ndarray:
     """Map label colours (H, W, 3) to train ids by the nearest colour, since JPEG and resizing blur them."""
+    nearest = _squared_distances(labels).argmin(1)
+    return np.where(nearest < len(CLASSES), nearest, IGNORED).astype(np.uint8).reshape(labels.shape[:2])
+
+
+def share_of_other_colours(labels: np.ndarray) -> float:
+    """Return the share of pixels (H, W, 3) that are far from every colour of a label map."""
+    return float(np.mean(_squared_distances(labels).min(1) > FAR**2))
+
+
+def _squared_distances(labels: np.ndarray) -> np.ndarray:
+    """Return the squared distance of each pixel to each colour of the palette, (H * W, colours)."""
     palette = np.array([colour for *_, colour in CLASSES] + list(VOID_COLOURS), np.float32)
     pixels = labels.reshape(-1, 3).astype(np.float32)
-    distances = (pixels**2).sum(1)[:, None] - 2 * pixels @ palette.T + (palette**2).sum(1)
-    nearest = distances.argmin(1)
-    return np.where(nearest < len(CLASSES), nearest, IGNORED).astype(np.uint8).reshape(labels.shape[:2])
+    return (pixels**2).sum(1)[:, None] - 2 * pixels @ palette.T + (palette**2).sum(1)
 
 
 def confusion_matrix(predicted: np.ndarray, truth: np.ndarray, classes: int = len(CLASSES)) -> np.ndarray:
@@ -94,9 +107,18 @@ def scores(confusion: np.ndarray) -> tuple[float, float, float, list[float | Non
 
 @torch.no_grad()
 def measure_miou(evidence: Evidence) -> list[Measured]:
-    """Return mIoU, both accuracies and each class's IoU of the fakes, as the chosen segmenter sees them."""
+    """Return mIoU, both accuracies and each class's IoU of the fakes, as the chosen segmenter sees them.
+
+    A network that translates something else than label maps has none: the other direction of a CycleGAN.
+    """
     name, segment = _segmenter(evidence.opt.segmenter)
     fakes = evidence.judged("miou")
+    if not evidence.opt.labels and evidence.sources and not _are_labels(evidence.sources):
+        evidence.note(
+            f"no miou of {fakes.where}: they were made of {evidence.sources.where}, most of whose pixels have none of the "
+            "label maps' colours; --labels DIR names label maps that are not the network's input"
+        )
+        return []
     labels, read = _labels(evidence, fakes)
     total = np.zeros((len(CLASSES), len(CLASSES)), np.int64)
     for place, fake in enumerate(fakes):
@@ -142,6 +164,11 @@ def _labels(evidence: Evidence, fakes: Images) -> tuple[str, Callable[[int, tupl
             "label map has its fake's name"
         )
     return f"{folder.name}/", lambda place, size: _resized(ordered.read(place), size)
+
+
+def _are_labels(images: Images) -> bool:
+    """Tell label maps from photographs."""
+    return float(np.mean([share_of_other_colours(image) for image in images])) <= 0.5
 
 
 def _read(path: Path) -> np.ndarray:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from models.distillation.objectives import Perceptual, Translation
 from models.distillation.perceptual import PerceptualFeatures
 from util.backbones import BACKBONES
+from util.errors import UserError
 
 DEFAULTS: dict[str, Any] = {
     "lambda_perceptual": 1.0,
@@ -135,3 +136,11 @@ def test_vgg16_is_tapped_after_relu1_2_2_2_3_3_4_3() -> None:
         if isinstance(layer, nn.ReLU):
             names[index] = f"relu{stage}_{number}"
     assert [names.get(tap) for tap in BACKBONES["vgg16"].taps] == ["relu1_2", "relu2_2", "relu3_3", "relu4_3"]
+
+
+@pytest.mark.parametrize("network", BACKBONES)
+def test_images_of_which_nothing_would_be_left_are_refused(network: str) -> None:
+    features, least = PerceptualFeatures(network, "random"), BACKBONES[network].least
+    assert features(torch.zeros(1, 3, least, 40))[-1].numel() > 0
+    with pytest.raises(UserError, match=f"images of 40x{least - 1}, .* be {least} pixels or more; .*--crop_size"):
+        features(torch.zeros(1, 3, least - 1, 40))

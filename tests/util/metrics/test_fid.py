@@ -122,6 +122,16 @@ def test_squeezenets_numbers(options: Namespace, squeezenet_file: Path, pictures
     assert near[0].value < distance.value / 3 and abs(near[1].value) < kernel.value / 3
 
 
+@pytest.mark.parametrize("metric", ["fid", "kid", "fsd", "ksd"])
+def test_images_too_small_for_squeezenet_are_refused(
+    options: Namespace, squeezenet_file: Path, pictures: Pictures, metric: str
+) -> None:
+    options.features = str(squeezenet_file)
+    fakes, reals = pictures("fakes", 3, size=(40, 8)), pictures("reals", 3)
+    with pytest.raises(UserError, match=r"images of 40x8, their sides have to be 17 pixels or more; --size N resizes"):
+        getattr(distribution, metric)(evidence(options, fakes, reals))
+
+
 def test_the_batch_size_changes_nothing(options: Namespace, squeezenet_file: Path, pictures: Pictures) -> None:
     options.features = str(squeezenet_file)
     path = pictures("some", 5)

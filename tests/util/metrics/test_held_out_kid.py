@@ -29,7 +29,7 @@ def test_the_number_and_its_spread_are_those_of_evaluate(
     options.features = "inception" if metric == "kid" else str(squeezenet_file)
     (evaluated,) = getattr(distribution, metric)(Evidence(options, images(*A), images(*B)))
 
-    options.direction, options.ksd_weights = "AtoB", str(squeezenet_file)
+    options.direction, options.ksd_weights, options.preprocess = "AtoB", str(squeezenet_file), "none"
     source, target = (as_tensor(list(side)) * 2 - 1 for side in (A, B))
     names = [str(number) for number in range(4)]
     batches = [{"A": source, "B": target, "A_paths": names, "B_paths": names}]

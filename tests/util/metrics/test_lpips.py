@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from argparse import Namespace
 from pathlib import Path
 
@@ -10,13 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from tests.conftest import WEIGHTS
 from tests.util.metrics.conftest import images
 from util.errors import UserError
 from util.metrics.evidence import Evidence
 from util.metrics.lpips import LPIPS, NETWORKS, SCALE, SHIFT, measure_lpips
 
-# A folder of published weights, named as here; without it the published value is not checked.
-WEIGHTS = Path(os.environ.get("POCKETGAN_TEST_WEIGHTS", "POCKETGAN_TEST_WEIGHTS"))
 LINEAR, BACKBONE = WEIGHTS / "lpips_squeeze_v0.1.pth", WEIGHTS / "squeezenet1_1_features.pth"
 
 
@@ -29,7 +27,10 @@ def linear(tmp_path: Path) -> Path:
     return tmp_path / "linear.pth"
 
 
-@pytest.mark.skipif(not (LINEAR.is_file() and BACKBONE.is_file()), reason=f"{WEIGHTS}: no folder of weights")
+@pytest.mark.skipif(
+    not (LINEAR.is_file() and BACKBONE.is_file()),
+    reason=f"{LINEAR.name} and {BACKBONE.name} are not in {WEIGHTS}; POCKETGAN_TEST_WEIGHTS names their folder",
+)
 def test_the_published_value() -> None:
     """The example of torchmetrics' learned_perceptual_image_patch_similarity gives 0.1008."""
     torch.manual_seed(123)
@@ -87,6 +88,20 @@ def test_the_metric_is_the_mean_over_pairs(linear: Path, options: Namespace) -> 
         each = lpips(x, y)
     assert found.value == pytest.approx(float(each.mean()), rel=1e-4)
     assert found.spread == pytest.approx(float(each.std()), rel=1e-3) and "squeeze" in found.protocol
+
+
+@pytest.mark.parametrize(("network", "least"), [("squeeze", 17), ("vgg", 16), ("alex", 31)])
+def test_images_too_small_for_a_network_are_refused(
+    network: str, least: int, tmp_path: Path, options: Namespace
+) -> None:
+    channels = NETWORKS[network][1]
+    weights = {f"lin{i}.model.1.weight": torch.ones(1, c, 1, 1) for i, c in enumerate(channels)}
+    torch.save(weights, tmp_path / "linear.pth")
+    options.lpips_net, options.lpips_weights = network, str(tmp_path / "linear.pth")
+    large, small = (images(np.zeros((40, side, 3), np.uint8)) for side in (least, least - 1))
+    assert measure_lpips(Evidence(options, large, truths=large))[0].value == 0
+    with pytest.raises(UserError, match=f"of {least - 1}x40, their sides have to be {least} .*; --size N resizes"):
+        measure_lpips(Evidence(options, small, truths=small))
 
 
 def test_layers_of_another_network_are_refused(linear: Path) -> None:

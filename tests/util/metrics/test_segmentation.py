@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw
 
+from tests.conftest import SHARED
 from tests.util.metrics.conftest import images
 from util.errors import UserError
 from util.metrics import segmentation
@@ -19,6 +21,7 @@ from util.metrics.segmentation import (
     confusion_matrix,
     measure_miou,
     scores,
+    share_of_other_colours,
     train_ids,
     train_ids_of_colours,
 )
@@ -114,3 +117,64 @@ def test_a_segmenter_has_to_be_there_and_to_be_meant(manager: PluginManager) -> 
     register("two", by_red, role="segmenter")
     with pytest.raises(UserError, match="type --segmenter one or two"):
         measure_miou(evidence)
+
+
+# --- what is a label map ------------------------------------------------------------------------------------------------
+
+
+def label_map(seed: int, boxes: int = 60, quality: int = 75) -> np.ndarray:
+    """Return a crowded label map of 256 x 128 pixels as a JPEG shows it, with colours at half its resolution."""
+    generator = np.random.default_rng(seed)
+    image = Image.new("RGB", (256, 128), ROAD)
+    for _ in range(boxes):
+        (x, y), (width, height) = generator.integers(0, (256, 128)), generator.integers(2, 40, 2)
+        ImageDraw.Draw(image).rectangle((x, y, x + width, y + height), CLASSES[generator.integers(len(CLASSES))][2])
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=quality, subsampling=2)
+    return np.asarray(Image.open(file))
+
+
+def photograph(seed: int) -> np.ndarray:
+    """Return a picture whose colours and brightness vary as a photograph's do."""
+    generator = np.random.default_rng(seed)
+    coarse = Image.fromarray(generator.integers(0, 256, (4, 8, 3), dtype=np.uint8))
+    smooth = np.asarray(coarse.resize((256, 128), Image.Resampling.BICUBIC)).astype(float)
+    return np.clip(smooth + generator.normal(0, 8, smooth.shape), 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("quality", [95, 75, 50])
+def test_a_label_map_is_known_as_one_in_spite_of_jpeg(quality: int) -> None:
+    shares = [share_of_other_colours(label_map(seed, quality=quality)) for seed in range(4)]
+    assert min(shares) > 0.02 and max(shares) < 0.45
+
+
+def test_a_photograph_is_no_label_map() -> None:
+    assert min(share_of_other_colours(photograph(seed)) for seed in range(4)) > 0.75
+
+
+@pytest.mark.parametrize("side", ["testA", "testB"])
+def test_published_photographs_are_no_label_maps(side: str) -> None:
+    if not (SHARED / "data" / "horse2zebra").is_dir():
+        pytest.skip("needs shared/data/horse2zebra beside the checkout")
+    paths = sorted((SHARED / "data" / "horse2zebra" / side).glob("*.jpg"))[:20]
+    for mode in ("RGB", "L"):
+        shares = [share_of_other_colours(np.asarray(Image.open(path).convert(mode).convert("RGB"))) for path in paths]
+        assert np.mean(shares) > 0.65, mode
+
+
+def test_what_was_made_of_photographs_has_no_miou(manager: PluginManager, tmp_path: Path) -> None:
+    """The other direction of a run from label maps to photographs; the first one is measured all the same."""
+    manager._register_for("metrics", "a plugin", "")("by_red", by_red, role="segmenter")
+    opt = Namespace(segmenter=None, labels=None)
+    labels, photographs = (images(*map(make, range(3)), where=make.__name__) for make in (label_map, photograph))
+    back = Evidence(opt, labels, sources=photographs)
+    assert measure_miou(back) == []
+    (note,) = back.notes
+    assert note.startswith("no miou of label_map: they were made of photograph, ") and "--labels DIR" in note
+    there = Evidence(opt, photographs, sources=labels)
+    assert measure_miou(there)[0].metric == "miou" and not there.notes
+
+    opt.labels = str(tmp_path)  # who names label maps knows better
+    for number in range(3):
+        Image.fromarray(np.full((128, 256), 7, np.uint8)).save(tmp_path / f"{number}.png")
+    assert measure_miou(back)[0].metric == "miou"
