@@ -15,9 +15,11 @@ from pathlib import Path
 from comparison.engine import REPORTING, SAVING, Study
 from comparison.gather import LINES, PLAN, gather
 from comparison.plan import read_plan
+from comparison.rehearsal import rehearse
 from comparison.report import write_report
 from comparison.runs import STAGES, written
 from util.errors import UserError, for_people
+from util.signals import Stop
 
 
 @for_people
@@ -52,22 +54,26 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not Path(plan.data).exists():
         made = f"type: {' '.join(plan.prepare)}" if plan.prepare else "see docs/datasets.md"
         raise UserError(f"{opt.plan}: data = '{plan.data}' does not exist; {made}")
+    rehearse(plan)
     study = Study(plan)
     if opt.dry_run:
         show(study, opt.stage)
         return
     if opt.stage:
         raise UserError(f"--stage {opt.stage} goes with --dry_run; without it all stages are run in turn")
-    if not opt.report:
-        study.run_all(opt.jobs, stop_at=stop_at)
+    with Stop(study.stop) as stop:
+        if not opt.report:
+            study.run_all(opt.jobs, stop_at=stop_at)
     out = Path(opt.out or f"results/{plan.name}")
     left = gather(study, out, Path(opt.plan))
     if left:
         print(f"the study is unfinished, {len(left)} of {len(study.runs)} runs are not done yet: {', '.join(left)}")
     if study.out_of_time and not any(study.trained(run) for run in study.runs):
-        print("the time is over, and no run is finished that a report could tell of; the same command goes on")
-        return
-    print(write_report(out, plan, opt.latex))
+        print("no run is finished yet that a report could tell of; the same command goes on")
+    else:
+        print(write_report(out, plan, opt.latex))
+    if stop.asked:
+        raise SystemExit(stop.exit_code)
 
 
 def rewrite(folder: Path, out: str | None, latex: bool) -> None:

@@ -47,6 +47,29 @@ STOPPED = (
 )  # how programs end that were asked to; train.py saves before
 
 
+class Programs:
+    """The programs that run now, so that a signal to compare.py reaches them all."""
+
+    def __init__(self) -> None:
+        self.running: set[subprocess.Popen[bytes]] = set()
+        self.stopping = False
+
+    def add(self, program: subprocess.Popen[bytes]) -> None:
+        """Know one more; it is stopped at once if all are being stopped."""
+        self.running.add(program)
+        if self.stopping:
+            program.terminate()
+
+    def stop(self) -> None:
+        """Ask all to stop, those that are starting just now, too: train.py finishes its step and saves."""
+        self.stopping = True
+        for program in [*self.running]:
+            program.terminate()
+
+
+PROGRAMS = Programs()
+
+
 class Study:
     """A plan and what of it is done already."""
 
@@ -142,9 +165,14 @@ class Study:
         """Tell whether nothing more shall be begun."""
         return time.monotonic() >= self.stop_at
 
+    def stop(self) -> None:
+        """Begin nothing more, and have what runs save and end."""
+        self.stop_at = -math.inf
+        PROGRAMS.stop()
+
     def run_all(self, jobs: int, say: Callable[[str], None] = print, stop_at: float = math.inf) -> None:
         """Do everything that is left, stage after stage, `jobs` runs at once, until the moment `stop_at`."""
-        slots, self.stop_at = places(jobs), stop_at
+        slots, self.stop_at, PROGRAMS.stopping = places(jobs), stop_at, False
         for stage in STAGES:
             if self.out_of_time:
                 return
@@ -170,7 +198,7 @@ class Study:
                     return
                 say(f"  {run.experiment}: {words[0]}{' --continue_train' if '--continue_train' in words else ''}")
                 if not self.call(run, words, slot):
-                    say(f"  {run.experiment}: {words[0]} was stopped, the time is over")
+                    say(f"  {run.experiment}: {words[0]} was stopped; the same command goes on")
                     return
         finally:
             free.put(slot)
@@ -197,19 +225,29 @@ def execute(words: list[str], environment: Mapping[str, str], log: IO[str], stop
     """Run one of the project's programs in a process of its own; return its exit code, negative if a signal ended it.
 
     At `stop_at` it is asked to stop, which lets train.py finish its step and save. A step that does not end in time
-    (it may be compiling) is given up: the run goes on from what it last saved, or begins anew.
+    (it may be compiling) is given up: the run goes on from what it last saved, or begins anew. What is asked to stop by
+    `PROGRAMS.stop()` is waited for, however long its step takes.
     """
     program = [sys.executable, str(ROOT / words[0]), *words[1:]]
     with subprocess.Popen(program, env=dict(environment), stdout=log, stderr=subprocess.STDOUT) as running:
+        PROGRAMS.add(running)
         try:
-            return running.wait(None if stop_at == math.inf else max(0.0, stop_at - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            running.terminate()
-        try:
-            return running.wait(SAVING)
-        except subprocess.TimeoutExpired:
-            running.kill()
-            return running.wait()
+            return _end_of(running, stop_at)
+        finally:
+            PROGRAMS.running.discard(running)
+
+
+def _end_of(running: subprocess.Popen[bytes], stop_at: float) -> int:
+    """Wait for a program, and end it when the time is over."""
+    try:
+        return running.wait(None if stop_at == math.inf else max(0.0, stop_at - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        running.terminate()
+    try:
+        return running.wait(SAVING)
+    except subprocess.TimeoutExpired:
+        running.kill()
+        return running.wait()
 
 
 def places(jobs: int) -> list[dict[str, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from comparison.words import slug
 from util.files import replacing, write_text
 from util.metrics.masked import masked_error
 from util.metrics.record import metric_line
-from util.provenance import append_lines, read_lines
+from util.provenance import append_lines, read_lines, sha256
 
 PLAN, LINES, RUNS, CURVES, PICTURES = "plan.toml", "lines.jsonl", "runs.jsonl", "curves.jsonl", "pictures"
 COPIED = "copied.txt"  # in the folder of pictures: those that are the report's
@@ -119,17 +120,20 @@ def score_masked(study: Study, run: Run) -> None:
     triples = [(pictures / f"{n}_fake.png", truths / f"{n}.png", masks / f"{n}.png") for n in names]
     if not triples or not all(file.is_file() for triple in triples for file in triple):
         return
+    began = time.monotonic()
     errors = masked_error(triples)
     with Image.open(triples[0][0]) as first:
         resolution = list(first.size)
     facts = facts_of(study, run)
+    network = "G" if run.trains_teacher else "G_A"
     no_dropout = json.loads((run.folder(plan) / "train_opt.json").read_text())["no_dropout"]
     shared = {
         "count_fakes": len(triples), "count_reals": len(triples), "split": "test", "experiment": run.experiment,
-        "model": run.model, "direction": plan.direction, "network": "G" if run.trains_teacher else "G_A", "variant": "last",
+        "model": run.model, "direction": plan.direction, "network": network, "variant": "last",
         "epoch": "latest", "resolution": resolution, "student_steps": facts["student_steps"], "seed": run.seed,
         "teacher_steps": facts["teacher_steps"], "train_seconds": facts["seconds"],
         "network_mode": f"train, as upstream tests (dropout {'off' if no_dropout else 'on'})",
+        "weights": sha256(run.folder(plan) / f"latest_net_{network}.pth"), "seconds": round(time.monotonic() - began, 2),
         "protocol": "mean absolute difference to the truth, of a range of 2, over the objects' pixels of all test images",
     }  # fmt: skip
     outside = shared["protocol"].replace("the objects' pixels", "all other pixels")

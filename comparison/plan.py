@@ -21,6 +21,7 @@ ALONE, SAME_SECONDS, TEACHER = "student alone", "student alone, same total secon
 RESERVED = (ALONE, SAME_SECONDS, TEACHER)
 MASKED = "masked"  # compare.py's own metric, from the pictures of a toy set
 BASES = ("cycle_gan", "pix2pix")
+PROTOCOLS = ("test", "train+test")
 SECTIONS = (
     "data",
     "base",
@@ -81,6 +82,7 @@ class Published:
     dataset: str
     differs: str
     direction: str = "AtoB"
+    protocol: str = "test"  # the reals that it compares with, as evaluate.py's --protocol has them
 
 
 @dataclass(frozen=True)
@@ -245,6 +247,8 @@ def _published(table: Any) -> Published:
     wanted = Published(**{key: " ".join(str(value).split()) for key, value in table.items()})
     if wanted.direction not in ("AtoB", "BtoA"):
         raise UserError(f"[[published]] direction = '{wanted.direction}' has to be AtoB or BtoA")
+    if wanted.protocol not in PROTOCOLS:
+        raise UserError(f"[[published]] protocol = '{wanted.protocol}': {nearest(wanted.protocol, PROTOCOLS)}")
     printed = list(dict.fromkeys((row.paper, row.table, row.dataset) for row in read_rows()))
     if (wanted.paper, wanted.table, wanted.dataset) not in printed:
         asked = ", ".join((wanted.paper, wanted.table, wanted.dataset))

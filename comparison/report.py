@@ -10,14 +10,14 @@ from comparison.page import banner, page
 from comparison.plan import Plan
 from comparison.results import Key, Line, Results, results_of
 from comparison.runs import runs_of
-from comparison.tables import as_csv, latex, markdown, tables_of
+from comparison.tables import as_csv, costs_csv, latex, markdown, tables_of
 from util.errors import UserError
 from util.files import write_text
 from util.provenance import read_lines
 
 
 def write_report(folder: Path, plan: Plan, with_latex: bool = False) -> str:
-    """Write report.html, README.md, results.csv and, if asked, report.tex; return what was written in words."""
+    """Write report.html, README.md, two CSV files and, if asked, report.tex; return what was written in words."""
     lines, runs = read_lines(folder / LINES), read_lines(folder / RUNS)
     if not runs:
         raise UserError(
@@ -30,6 +30,7 @@ def write_report(folder: Path, plan: Plan, with_latex: bool = False) -> str:
         "report.html": page(results, read_lines(folder / CURVES), folder / PICTURES, origins),
         "README.md": as_markdown(results, origins),
         "results.csv": as_csv(results),
+        "costs.csv": costs_csv(results),
     }
     if with_latex:
         files["report.tex"] = "\n".join(latex(table) for table in tables_of(results))
@@ -47,7 +48,7 @@ def as_markdown(results: Results, origins: Sequence[str]) -> str:
         *(f"{text}\n" for text in origins),
     ]
     how = "Written by `python compare.py`; plots and pictures are in [report.html](report.html), the numbers in "
-    how += "[lines.jsonl](lines.jsonl) and [results.csv](results.csv).\n"
+    how += "[lines.jsonl](lines.jsonl), [results.csv](results.csv) and [costs.csv](costs.csv).\n"
     return "\n".join([*head, how, *(markdown(table) for table in tables_of(results))]).rstrip() + "\n"
 
 

@@ -9,8 +9,15 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from comparison.plan import ALONE, SAME_SECONDS, TEACHER, Plan
-from comparison.statistics import Estimate, among_best, estimate, paired_difference, smallest_difference
-from util.metrics.record import REALS_ARE
+from comparison.statistics import (
+    Estimate,
+    among_best,
+    estimate,
+    paired_difference,
+    smallest_difference,
+    told_apart,
+)
+from util.metrics.record import CHOSEN_HERE, REALS_ARE
 
 HIGHER_IS_BETTER = (
     "psnr",
@@ -21,10 +28,12 @@ HIGHER_IS_BETTER = (
     "class_accuracy",
 )  # as the beginning of a metric's name
 COSTS = ("parameters", "macs_true", "macs_paper", "macs_no_transposed", "bytes", "latency_ms", "peak_memory")
+P95 = "latency_p95_ms"  # a latency's spread
 # The ways of choosing the checkpoint that stand side by side.
 LAST, EMA, LAST_FIVE, BEST_HELD_OUT, BEST_TEST = "last", "EMA", "mean of last five", "best on held-out", "best on test"
 CHOICES = (LAST, EMA, LAST_FIVE, BEST_HELD_OUT, BEST_TEST)
 FIVE = 5
+SPLIT = ", split "  # how a protocol goes on whose reals are not the test images alone
 Line = dict[str, Any]
 Name = tuple[str, str, str, str, str]  # of a table: metric, direction, protocol, mode of the networks, images
 
@@ -50,12 +59,18 @@ class Section:
     mode: str = ""
     images: str = ""
     values: dict[str, dict[Key, dict[int, float]]] = field(default_factory=dict)  # choice -> row -> seed -> value
+    judged: set[int] = field(default_factory=set)  # of how many epochs "best on test" is the best
 
     @property
     def what(self) -> str:
         """Return the metric, and what it compares with where that is said."""
         _, _, reals = self.protocol.partition(REALS_ARE)
         return f"{self.metric} to {reals}" if reals else self.metric
+
+    @property
+    def split(self) -> str:
+        """Return which images are the reals: test, or train+test as the papers mix them."""
+        return self.protocol.partition(SPLIT)[2] or "test"
 
     @property
     def higher_is_better(self) -> bool:
@@ -81,17 +96,26 @@ class Section:
         """Return the rows that are compared: all but teachers."""
         return [key for key in self.values.get(choice, {}) if key.row != TEACHER]
 
-    def smallest(self, choice: str) -> float | None:
-        """Return the smallest difference between two rows that these seeds can show."""
-        return smallest_difference([[*self.values[choice][key].values()] for key in self.students(choice)])
+    def smallest(self, choice: str, width: int) -> float | None:
+        """Return the smallest difference between two rows of a width that these seeds can tell from chance.
+
+        The longer baseline is compared by it and has no part in it: its seeds may have learnt for different times.
+        """
+        keys = [key for key in self.students(choice) if key.width == width]
+        pooled = [key for key in keys if key.row != SAME_SECONDS] or keys
+        return smallest_difference([self.seeds(choice, key) for key in pooled])
+
+    def seeds(self, choice: str, key: Key) -> list[float]:
+        """Return a row's values, one per seed."""
+        return [*self.values.get(choice, {}).get(key, {}).values()]
 
     def among_best(self, choice: str) -> dict[Key, bool]:
         """Tell which students can't be told from the best of their width; {} when nothing can be told from chance."""
         found: dict[Key, bool] = {}
         for width in dict.fromkeys(key.width for key in self.students(choice)):
             keys = [key for key in self.students(choice) if key.width == width]
-            means = [statistics.fmean(self.values[choice][key].values()) for key in keys]
-            near = among_best(means, self.smallest(choice), self.higher_is_better)
+            rows = [self.seeds(choice, key) for key in keys]
+            near = among_best(rows, self.smallest(choice, width), self.higher_is_better)
             found |= dict(zip(keys, near, strict=True)) if near else {}
         return found
 
@@ -101,13 +125,13 @@ class Section:
         return paired_difference(self.values.get(choice, {}).get(key, {}), reference)
 
     def verdict(self, choice: str, key: Key) -> str:
-        """Say whether a row differs from the student alone by more than this study can't help."""
-        difference, smallest = self.difference(choice, key), self.smallest(choice)
-        if difference is None:
+        """Say whether a row differs from the student alone by more than chance."""
+        if self.difference(choice, key) is None:
             return ""
-        if smallest is None or abs(difference.mean) <= smallest:
+        row, alone = (self.seeds(choice, one) for one in (key, Key(ALONE, key.width)))
+        if not told_apart(row, alone, self.smallest(choice, key.width)):
             return "can't tell"
-        return "better" if (difference.mean > 0) == self.higher_is_better else "worse"
+        return "better" if (statistics.fmean(row) > statistics.fmean(alone)) == self.higher_is_better else "worse"
 
 
 @dataclass
@@ -123,6 +147,7 @@ class Results:
     ]  # (metric, direction) -> row -> (epoch, value)
     missing: list[str]
     notes: list[str]
+    timed: list[str]  # how and where latencies were measured
 
     @property
     def keys(self) -> list[Key]:
@@ -147,13 +172,20 @@ def results_of(plan: Plan, lines: Sequence[Line], runs: Sequence[Line], planned:
     ]
     lines, lost = [line for line in lines if is_number(line["value"])], [x for x in lines if not is_number(x["value"])]
     measured: dict[Key, dict[str, list[float]]] = {}
+    timed: dict[str, None] = {}  # how and where latencies were measured, each once
     for line in lines:
         if line["metric"] in COSTS and line["network"] != "G_teacher":
-            measured.setdefault(key_of(line), {}).setdefault(line["metric"], []).append(line["value"])
+            values = measured.setdefault(key_of(line), {})
+            values.setdefault(line["metric"], []).append(line["value"])
+            if line["metric"] == "latency_ms":
+                timed[line["protocol"]] = None
+                if is_number(line.get("spread")):
+                    values.setdefault(P95, []).append(line["spread"])
     costs = {key: {name: statistics.median(values) for name, values in of.items()} for key, of in measured.items()}
     sections = _sections(lines, epochs, plan.direction)
-    results = Results(plan, sections, costs, by_key, _held_out(lines, plan.direction), missing, [])
-    results.notes = [*_notes(results), *_without_number(lost)]
+    held_out = _held_out(lines, plan.direction)
+    results = Results(plan, sections, costs, by_key, held_out, missing, [], [*filter(None, timed)])
+    results.notes = [*_notes(results), *_without_number(lost), *_without_place(lines)]
     return results
 
 
@@ -166,6 +198,11 @@ def mode_of(line: Line) -> str:
     """Return the mode of the networks: train, as upstream tests, or eval. How dropout was trained is a row's own affair."""
     words = line.get("network_mode") or ""
     return next((mode for mode in ("train", "eval") if words.startswith(mode)), words)
+
+
+def has_place(line: Line) -> bool:
+    """Tell whether a line is about a checkpoint that the tables have a place for: an epoch's, the last or the best."""
+    return line["epoch"] in ("latest", "best", None) or str(line["epoch"]).isdecimal()
 
 
 def images_of(line: Line) -> str:
@@ -188,7 +225,9 @@ def _sections(lines: Sequence[Line], epochs: dict[str, int], direction: str) -> 
     for line in lines:
         if line["metric"] in COSTS or line["split"] == "held_out" or line["network"] == "G_teacher":
             continue
-        mixed = f", split {line['split']}" if line["split"] not in ("test", "folder", None) else ""
+        if not has_place(line):
+            continue
+        mixed = f"{SPLIT}{line['split']}" if line["split"] not in ("test", "folder", None) else ""
         protocol = f"{line['protocol'] or ''}{mixed}"
         name = (line["metric"], line["direction"] or direction, protocol, mode_of(line), images_of(line))
         section = sections.setdefault(name, Section(*name))
@@ -196,7 +235,8 @@ def _sections(lines: Sequence[Line], epochs: dict[str, int], direction: str) -> 
         if line["variant"] == "ema" and line["epoch"] in ("latest", epochs.get(line["experiment"])):
             section.values.setdefault(EMA, {}).setdefault(key, {})[seed] = line["value"]
         elif line["variant"] == "best" or line["epoch"] == "best":
-            section.values.setdefault(BEST_HELD_OUT, {}).setdefault(key, {})[seed] = line["value"]
+            choice = BEST_TEST if CHOSEN_HERE in protocol else BEST_HELD_OUT
+            section.values.setdefault(choice, {}).setdefault(key, {})[seed] = line["value"]
         elif line["variant"] in ("last", None):
             last = epochs.get(line["experiment"], 0)
             epoch = last if line["epoch"] in ("latest", None) else int(line["epoch"])
@@ -207,8 +247,10 @@ def _sections(lines: Sequence[Line], epochs: dict[str, int], direction: str) -> 
         five = [by_epoch[epoch] for epoch in sorted(by_epoch)[-FIVE:]]  # of those that were saved and evaluated
         if len(five) == FIVE:
             found[LAST_FIVE] = statistics.fmean(five)
-        if len(by_epoch) > 1:  # what the papers' code keeps: chosen on the images it is judged by
+        if len(by_epoch) > 1 and CHOSEN_HERE not in section.protocol:  # else the training has chosen, of more epochs
+            # what the papers' code keeps: chosen on the images it is judged by
             found[BEST_TEST] = (max if section.higher_is_better else min)(by_epoch.values())
+            section.judged.add(len(by_epoch))
         for choice, value in found.items():
             section.values.setdefault(choice, {}).setdefault(key, {})[seed] = value
     return sorted((section for section in sections.values() if section.values), key=lambda s: s.direction)
@@ -235,6 +277,12 @@ def _without_number(lost: Sequence[Line]) -> list[str]:
     tested = [line for line in lost if line["split"] != "held_out"]
     words = dict.fromkeys(f"{line['metric']} of {key_of(line)}, seed {line['run_seed']}" for line in tested)
     return [f"No number came out, and none is in the tables: {'; '.join(words)}."] if words else []
+
+
+def _without_place(lines: Sequence[Line]) -> list[str]:
+    """Say which checkpoints were evaluated that no table shows: those of single steps (`--load_iter`)."""
+    epochs = dict.fromkeys(str(line["epoch"]) for line in lines if line["metric"] not in COSTS and not has_place(line))
+    return [f"Evaluated, and in no table: {', '.join(epochs)}; tables are of epochs."] if epochs else []
 
 
 def _notes(results: Results) -> list[str]:

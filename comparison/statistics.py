@@ -56,23 +56,49 @@ def paired_difference(row: Mapping[int, float], reference: Mapping[int, float]) 
 def smallest_difference(groups: Sequence[Sequence[float]]) -> float | None:
     """Return the difference of two rows' means that chance exceeds in 5 % of the cases, from the pooled variance.
 
-    A two-sided t test of two rows with the fewest seeds among `groups`; None when no row has two seeds.
+    A two-sided t test of two rows with the fewest seeds among `groups`; None when no row has two seeds. It is the guide
+    for rows whose seeds scatter alike; `told_apart` asks the two rows' own scatter as well.
     """
     groups = [group for group in groups if group]
     degrees = sum(len(group) - 1 for group in groups)
     if not degrees:
         return None
     pooled = sum(statistics.variance(group) * (len(group) - 1) for group in groups if len(group) > 1) / degrees
-    t = float(stats.t.ppf(0.5 + CONFIDENCE / 2, degrees))
-    return t * math.sqrt(pooled * 2 / min(len(group) for group in groups))
+    return _quantile(degrees) * math.sqrt(pooled * 2 / min(len(group) for group in groups))
 
 
-def among_best(means: Sequence[float], smallest: float | None, higher_is_better: bool) -> list[bool] | None:
-    """Tell which rows the best one does not beat by more than `smallest`; None without a smallest difference.
+def difference_of_pair(first: Sequence[float], second: Sequence[float]) -> float:
+    """Return the difference of two rows' means that chance exceeds in 5 % of the cases, from their own variances (Welch).
+
+    0 where a row has a single seed, which tells nothing about its scatter.
+    """
+    if min(len(first), len(second)) < 2:
+        return 0.0
+    shares = [statistics.variance(group) / len(group) for group in (first, second)]
+    if not sum(shares):
+        return 0.0
+    degrees = sum(shares) ** 2 / sum(s**2 / (len(g) - 1) for s, g in zip(shares, (first, second), strict=True))
+    return _quantile(degrees) * math.sqrt(sum(shares))
+
+
+def told_apart(first: Sequence[float], second: Sequence[float], smallest: float | None) -> bool:
+    """Tell whether two rows' means differ by more than chance: by the study's pooled scatter, and by their own."""
+    if smallest is None:
+        return False
+    difference = abs(statistics.fmean(first) - statistics.fmean(second))
+    return difference > max(smallest, difference_of_pair(first, second))
+
+
+def _quantile(degrees: float) -> float:
+    return float(stats.t.ppf(0.5 + CONFIDENCE / 2, degrees))
+
+
+def among_best(rows: Sequence[Sequence[float]], smallest: float | None, higher_is_better: bool) -> list[bool] | None:
+    """Tell which rows the best one can't be told from; None without a smallest difference.
 
     More can't be ranked: "not told apart" does not carry over from one pair to the next, so rows have no order of places.
     """
     if smallest is None:
         return None
-    best = (max if higher_is_better else min)(means)
-    return [abs(mean - best) <= smallest for mean in means]
+    best = (max if higher_is_better else min)(rows, key=statistics.fmean)
+    return [not told_apart(row, best, smallest) for row in rows]

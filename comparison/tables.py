@@ -9,9 +9,10 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from comparison.plan import ALONE, SAME_SECONDS, TEACHER
-from comparison.results import LAST, Key, Results, Section
+from comparison.plan import ALONE, SAME_SECONDS, TEACHER, Published
+from comparison.results import BEST_TEST, LAST, P95, Key, Results, Section
 from comparison.statistics import Estimate
+from scripts.paper_table import Row as PaperRow
 from scripts.paper_table import read_rows
 from util.markdown import markdown_table
 from util.metrics.complexity import CONVENTIONS
@@ -19,9 +20,17 @@ from util.metrics.complexity import CONVENTIONS
 # What a run measures of itself, by its facts' names.
 MEASURED = {
     "steps_per_second": "steps/s",
-    "memory_process": "peak memory, MiB",
+    "memory_process": "peak memory of training, MiB",
     "memory_gpu": "peak memory on the GPU, MiB",
 }
+# What it costs to use a network besides its MACs: a column's name, and the unit that its numbers are given in.
+OF_USE = {
+    "latency_ms": ("latency ms", 1.0),
+    P95: ("95th percentile", 1.0),
+    "bytes": ("file, KiB", 2.0**10),
+    "peak_memory": ("memory, MiB", 2.0**20),
+}
+TOOK = ("student_steps", "teacher_steps", "seconds", "teacher_seconds")
 YES: dict[bool | None, str] = {True: "yes", False: "no"}
 ARROWS = {True: "higher is better", False: "lower is better"}
 
@@ -71,23 +80,36 @@ def _score_notes(results: Results, section: Section) -> list[str]:
     mode = f"network mode: {section.mode}" if section.mode else ""
     facts = [words for words in (section.protocol, section.images, mode) if words]
     notes = [f"Protocol: {'; '.join(facts)}."] if facts else []
-    smallest = section.smallest(LAST) if LAST in section.choices else None
-    if smallest is None:
+    smallest = smallest_by_width(section) if LAST in section.choices else {}
+    if not smallest:
         notes.append("One seed per row: no difference can be told from chance, and no row is called the best.")
     else:
-        notes.append(
-            f"The smallest difference this study can see is {number(smallest)} (5 % per pair, variance pooled over rows); "
-            "a row is among the best of its width unless the best beats it by more. Rows have no other order."
+        words = "; ".join(
+            number(value) + (f" at ngf {width}" if len(smallest) > 1 else "") for width, value in smallest.items()
         )
-    if max(len(seeds) for rows in section.values.values() for seeds in rows.values()) < 5 and smallest is not None:
         notes.append(
-            "Bootstrap intervals over fewer than five seeds are too narrow; the smallest difference is the guide."
+            f"Differences up to {words} are within chance (5 % per pair, variance pooled over the rows of a width). A "
+            "verdict asks the scatter of the two rows themselves as well (Welch's t test). A row is among the best of its "
+            "width unless it can be told from the best. Rows have no other order."
         )
-    if "best on test" in section.choices:
+    if max(len(seeds) for rows in section.values.values() for seeds in rows.values()) < 5 and smallest:
+        notes.append("Bootstrap intervals over fewer than five seeds are too narrow; the verdict is the guide.")
+    if BEST_TEST in section.choices:
+        counts = "/".join(map(str, sorted(section.judged)))
+        of = f"the {counts} epochs that were evaluated" if counts else "all epochs that were scored during training"
+        few = "; the papers' code chooses of 40 to 120, which flatters more" if counts else ""
         notes.append(
-            "“best on test” is the papers' habit: chosen on the images it is judged by, so it flatters every row."
+            f"“best on test” is the papers' habit: chosen on the images it is judged by, of {of}, so it flatters "
+            f"every row{few}."
         )
     return notes
+
+
+def smallest_by_width(section: Section) -> dict[int, float]:
+    """Return the smallest difference that can be told from chance, of the widths that have one."""
+    widths = dict.fromkeys(key.width for key in section.students(LAST))
+    found = {width: section.smallest(LAST, width) for width in widths}
+    return {width: value for width, value in found.items() if value is not None}
 
 
 def cost_table(results: Results) -> Table:
@@ -96,7 +118,9 @@ def cost_table(results: Results) -> Table:
     macs = [f"macs_{convention}" for convention in CONVENTIONS if f"macs_{convention}" in known]
     unit, scale = macs_unit(results)
     conventions = [name.removeprefix("macs_").replace("_", " ") for name in macs]
-    head = ["", "parameters", *(f"{unit} MACs ({convention})" for convention in conventions), "latency ms"]
+    use = {name: of for name, of in OF_USE.items() if name in known}
+    head = ["", "parameters", *(f"{unit} MACs ({convention})" for convention in conventions)]
+    head += [words for words, _ in use.values()]
     head += ["student steps", "teacher steps", "seconds", "teacher's seconds before"]
     everyone = [run for key in results.keys for run in results.runs[key]]
     speeds = {name: words for name, words in MEASURED.items() if any(run.get(name) for run in everyone)}
@@ -106,7 +130,7 @@ def cost_table(results: Results) -> Table:
         costs, runs = results.costs.get(key, {}), results.runs[key]
         cells = [label(results, key), f"{costs['parameters']:,.0f}" if "parameters" in costs else ""]
         cells += [number(costs[name] / scale) if name in costs else "" for name in macs]
-        cells.append(number(costs["latency_ms"]) if "latency_ms" in costs else "")
+        cells += [number(costs[name] / one) if name in costs else "" for name, (_, one) in use.items()]
         for name in ("student_steps", "teacher_steps"):
             cells.append(
                 "/".join(f"{steps:,}" for steps in sorted({run[name] for run in runs if run[name] is not None}))
@@ -122,6 +146,8 @@ def cost_table(results: Results) -> Table:
     notes = [
         "Steps are updates. An online teacher is trained within the row's own seconds; a pre-trained one before it."
     ]
+    if results.timed:
+        notes.append(f"Latency: {'; '.join(results.timed)}.")
     if speeds:
         online = " and ".join(method.name for method in results.plan.methods if method.trains_teacher)
         both = f"; one of {online} trains a teacher, too, so its rate is no rival of the others'" if online else ""
@@ -175,22 +201,35 @@ def published_table(results: Results) -> Table | None:
             if (row.paper, row.table, row.dataset) != (wanted.paper, wanted.table, wanted.dataset):
                 continue
             printed = row.value + (f" ± {row.std}" if row.std else "")
-            ours = _ours(results, ours_by.get(row.method, ""), row.metric, row.params_m, wanted.direction)
+            ours = _ours(results, ours_by.get(row.method, ""), row, wanted)
             place = f"{row.paper} {'Table ' + row.table if row.table[0].isdigit() else row.table}"
-            rows.append((row.method, place, row.params_m, row.macs_g, row.metric, printed, ours, wanted.differs))
+            rows.append(
+                (
+                    row.method,
+                    place,
+                    row.params_m,
+                    row.macs_g,
+                    row.metric,
+                    printed,
+                    ours,
+                    wanted.protocol,
+                    wanted.differs,
+                )
+            )
     if not rows:
         return None
-    head = ("", "paper", "M params", "G MACs", "metric", "printed", "ours (last)", "what differs")
+    head = ("", "paper", "M params", "G MACs", "metric", "printed", "ours (last)", "compared with", "what differs")
     note = "Printed numbers are the papers', not measured here. A number from another protocol is no rival of ours."
     return Table("The papers' rows beside ours", head, tuple(rows), (note,))
 
 
-def _ours(results: Results, name: str, metric: str, millions: str, direction: str) -> str:
-    """Return our value for a published row: the same method, metric and number of parameters (within 3 %)."""
+def _ours(results: Results, name: str, row: PaperRow, wanted: Published) -> str:
+    """Return our value for a published row: same method, metric, reals and number of parameters (within 3 %)."""
     for section in results.sections:
-        for key in section.keys if (section.metric, section.direction) == (metric.lower(), direction) else []:
+        compared = section.metric, section.direction, section.split
+        for key in section.keys if compared == (row.metric.lower(), wanted.direction, wanted.protocol) else []:
             count = results.costs.get(key, {}).get("parameters", math.nan) / 1e6
-            if key.row == name and millions and abs(count / float(millions) - 1) < 0.03:
+            if key.row == name and row.params_m and abs(count / float(row.params_m) - 1) < 0.03:
                 return spread(section.estimate(LAST, key))
     return ""
 
@@ -276,13 +315,14 @@ def as_csv(results: Results) -> str:
     )  # fmt: skip
     for section in results.sections:
         for choice in section.choices:
-            smallest, near = section.smallest(choice), section.among_best(choice)
+            near = section.among_best(choice)
             for key in results.keys:
                 found = section.estimate(choice, key)
                 if found is None:
                     continue
                 compared = key.row not in (TEACHER, ALONE)
                 difference = section.difference(choice, key) if compared else None
+                smallest = section.smallest(choice, key.width) if key.row != TEACHER else None
                 apart = (difference.mean, difference.low, difference.high) if difference else (None,) * 3
                 numbers = [found.mean, found.deviation, found.low, found.high, found.seeds, *apart, smallest]
                 verdict = section.verdict(choice, key) if compared else ""
@@ -292,5 +332,22 @@ def as_csv(results: Results) -> str:
     return file.getvalue()
 
 
-def _plain(value: float | None) -> str:
-    return "" if value is None else f"{value:.7g}"
+def costs_csv(results: Results) -> str:
+    """Write what each row costs to run and took to train, a line each: medians of the costs, means of the runs."""
+    costs = list(dict.fromkeys(name for of in results.costs.values() for name in of))
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    facts = [*TOOK, *MEASURED]
+    writer.writerow(["row", "width", *costs, *facts, "seeds"])
+    for key in results.keys:
+        runs = results.runs[key]
+        found = [results.costs.get(key, {}).get(name) for name in costs]
+        for name in facts:
+            values = [run[name] for run in runs if run.get(name) is not None]
+            found.append(statistics.fmean(values) if values else None)
+        writer.writerow([key.row, key.width, *(_plain(value, 10) for value in found), len(runs)])
+    return file.getvalue()
+
+
+def _plain(value: float | None, digits: int = 7) -> str:
+    return "" if value is None else f"{value:.{digits}g}"

@@ -109,8 +109,8 @@ class EvaluateOptions(BaseOptions):
         self.check(opt)
         return opt
 
-    def check(self, opt: argparse.Namespace) -> None:
-        """Refuse what can't be measured, before anything is read."""
+    def check(self, opt: argparse.Namespace, folders: bool = True) -> None:
+        """Refuse what can't be measured, before anything is read; `folders`: those that are named have to be there."""
         if not metric_names(opt):
             raise UserError(f"--metrics names none; known: {', '.join(plugin_manager().names('metrics', 'metric'))}")
         for name in metric_names(opt):
@@ -129,7 +129,7 @@ class EvaluateOptions(BaseOptions):
             )
         for flag in ("fakes", "reals"):
             folder = getattr(opt, flag)
-            if folder and not Path(folder).is_dir():
+            if folders and folder and not Path(folder).is_dir():
                 raise UserError(f"--{flag} {folder} is no folder")
         for name, least in (("size", 1), ("latency_repeats", 1), ("num_test", 1)):
             if getattr(opt, name) is not None and getattr(opt, name) < least:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from comparison.statistics import smallest_difference
+from comparison.statistics import smallest_difference, told_apart
 from datasets.make_toy import make_toy
 from util.checkpoint import load_checkpoint
 from util.errors import UserError, for_people
@@ -187,16 +187,23 @@ def report(lines: list[dict[str, Any]]) -> str:
 
 def verdict(rows: dict[str, list[float]]) -> list[str]:
     """Say what the errors inside of rows with all seeds tell about the student alone, and what they don't."""
-    smallest = smallest_difference(list(rows.values()))
+    pooled = [values for name, values in rows.items() if name not in (TEACHER, SAME_SECONDS)]
+    smallest = smallest_difference(pooled)
     assert smallest is not None  # several seeds each
-    alone = statistics.mean(rows[ALONE])
-    gains = {name: alone - statistics.mean(values) for name, values in rows.items() if name != ALONE}
+    alone = rows[ALONE]
+    gains = {name: statistics.mean(alone) - statistics.mean(v) for name, v in rows.items() if name != ALONE}
+    apart = {name for name in gains if told_apart(rows[name], alone, smallest)}
     named = {
-        "Better than the student alone by more than that": [name for name, gain in gains.items() if gain > smallest],
-        "Worse by more than that": [name for name, gain in gains.items() if -gain > smallest],
-        "Not to be told from it": [name for name, gain in gains.items() if abs(gain) <= smallest],
+        "Better than the student alone by more than chance": [
+            n for n, gain in gains.items() if n in apart and gain > 0
+        ],
+        "Worse by more than chance": [name for name, gain in gains.items() if name in apart and gain < 0],
+        "Not to be told from it": [name for name in gains if name not in apart],
     }
-    text = [f"Differences inside below {smallest:.3f} can't be told from chance here (5 %, pooled over rows)."]
+    text = [
+        f"Differences inside up to {smallest:.3f} are within chance (5 %, variance pooled over the students of equal "
+        "steps); a verdict asks the two rows' own scatter as well."
+    ]
     text += [f"{words}: {', '.join(names)}." for words, names in named.items() if names]
     if TEACHER in gains:
         spread = max(statistics.stdev(rows[name]) for name in (ALONE, TEACHER))

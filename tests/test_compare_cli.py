@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shlex
 import sys
@@ -282,7 +283,12 @@ def test_a_toys_errors_have_the_studys_direction(plan: Path) -> None:
     pictures.mkdir(parents=True)
     for image in runs.tested_images(study.plan):
         (pictures / f"{image.stem}_fake.png").write_bytes(image.read_bytes())
+    weights = run.folder(study.plan) / "latest_net_G_A.pth"
+    weights.write_bytes(b"the weights")
     score_masked(study, run)
+    lines = read_lines(run.folder(study.plan) / "metrics.jsonl")
+    assert {line["weights"] for line in lines} == {hashlib.sha256(b"the weights").hexdigest()}
+    assert all(line["seconds"] >= 0 for line in lines)
     assert {line["direction"] for line in read_lines(run.folder(study.plan) / "metrics.jsonl")} == {"BtoA"}
 
 

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -15,9 +16,13 @@ ONE_REQUEST = 1.0  # seconds: `timeout` and batch systems may send the same sign
 
 
 class Stop:
-    """Within the block, note the first signal as `asked`; the next one ends the process at once, as it would have."""
+    """Within the block, note the first signal as `asked`; the next one ends the process at once, as it would have.
 
-    def __init__(self) -> None:
+    `then` is called by the first one, which passes it on to programs that this process has started.
+    """
+
+    def __init__(self, then: Callable[[], object] | None = None) -> None:
+        self.then = then
         self.asked: signal.Signals | None = None
         self.when = 0.0
         self.before: dict[signal.Signals, Any] = {}
@@ -41,6 +46,8 @@ class Stop:
             self.asked, self.when = signal.Signals(number), time.monotonic()
             # not print: the signal may have come in the middle of one
             os.write(STDERR, b"\nstopping after this step; once more stops at once, unsaved\n")
+            if self.then:
+                self.then()
         elif time.monotonic() - self.when > ONE_REQUEST:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)

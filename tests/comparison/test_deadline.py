@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -123,7 +125,7 @@ def test_when_the_time_is_over_nothing_more_is_begun_and_the_next_call_goes_on(
     said: list[str] = []
     study.run_all(1, said.append, stop_at=800.0)
     assert called == [("train.py", first), ("evaluate.py", first), ("train.py", second)]
-    assert said[-1] == f"  {second}: train.py was stopped, the time is over"
+    assert said[-1] == f"  {second}: train.py was stopped; the same command goes on"
     study.run_all(1, said.append, stop_at=900.0)  # time for a start, not for an end
     assert called[3:] == [("train.py", second)]
     study.run_all(1, said.append, stop_at=clock.now)  # no time at all
@@ -169,5 +171,50 @@ def test_a_call_that_finishes_no_run_is_no_error(plan_file, tmp_path: Path, monk
     compare.main([str(path), "--minutes", "10", "--out", str(tmp_path / "out")])
     said = capsys.readouterr().out
     assert len(stops) == 1 and stops[0] >= before + 600 - 45  # the first run was begun, no other
-    assert "the time is over, and no run is finished that a report could tell of; the same command goes on" in said
+    assert "no run is finished yet that a report could tell of; the same command goes on" in said
     assert not (tmp_path / "out/report.html").exists()
+
+
+TRAIN = """
+import pathlib, signal, time
+here = pathlib.Path(__file__).parent
+def stop(*_):
+    (here / "saved").touch()
+    raise SystemExit(143)
+signal.signal(signal.SIGTERM, stop)
+(here / "began").touch()
+while True:
+    time.sleep(0.01)
+"""
+
+
+def test_a_signal_reaches_the_trainings_too(plan_file, tmp_path: Path, monkeypatch, capsys) -> None:
+    (tmp_path / "data").mkdir()
+    path = plan_file(**{'"./datasets/toy"': f'"{tmp_path}/data"'})
+    path.write_text(f'checkpoints_dir = "{tmp_path}/checkpoints"\n{path.read_text()}')
+    (tmp_path / "train.py").write_text(TRAIN)
+    monkeypatch.setattr(engine, "ROOT", tmp_path)
+
+    def end_it() -> None:
+        while not (tmp_path / "began").exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=end_it)
+    thread.start()
+    with pytest.raises(SystemExit) as end:
+        compare.main([str(path), "--out", str(tmp_path / "out")])
+    thread.join()
+    assert end.value.code == 143 and (tmp_path / "saved").exists()
+    assert not engine.PROGRAMS.running
+    said = capsys.readouterr().out
+    assert said.count("train.py") == 2, "one was begun and stopped, no other begun"
+    assert "was stopped; the same command goes on" in said
+
+
+def test_a_program_that_starts_while_all_are_stopped_is_stopped_too(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(engine.PROGRAMS, "stopping", True)
+    (tmp_path / "train.py").write_text("import time\nwhile True:\n    time.sleep(0.01)\n")
+    monkeypatch.setattr(engine, "ROOT", tmp_path)
+    with (tmp_path / "log").open("w") as log:
+        assert execute(["train.py"], {}, log) == -signal.SIGTERM

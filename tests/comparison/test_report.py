@@ -20,7 +20,7 @@ from comparison.svg import lines as draw_lines
 ROOT = Path(__file__).parents[2]
 EXAMPLE = Path(__file__).parent / "example"
 COMMITTED = [EXAMPLE, *(plan.parent for plan in sorted((ROOT / "docs/results").glob(f"*/{PLAN}")))]
-WRITTEN = ("report.html", "README.md", "results.csv")
+WRITTEN = ("report.html", "README.md", "results.csv", "costs.csv")
 ALONE_IN_HTML = {"meta", "img", "br", "hr", "input"}
 
 

@@ -13,7 +13,8 @@ import pytest
 from comparison.page import banner
 from comparison.plan import ALONE, SAME_SECONDS, TEACHER, Plan, Published, read_plan
 from comparison.results import BEST_HELD_OUT, BEST_TEST, EMA, LAST, LAST_FIVE, Key, results_of
-from comparison.tables import as_csv, latex, markdown, number, tables_of
+from comparison.tables import as_csv, costs_csv, latex, markdown, number, tables_of
+from util.metrics.record import CHOSEN_HERE
 
 
 @pytest.fixture
@@ -56,8 +57,61 @@ def test_a_difference_smaller_than_the_spread_is_no_verdict(plan, line, run) -> 
     assert section.among_best(LAST) == {Key(ALONE, 4): True, Key("crd", 4): True}  # a teacher is no rival
     page = markdown(tables_of(results)[0])
     # variances 0.0008 each, t of 2 degrees 4.3027: 4.3027 * sqrt(0.0008 * 2 / 2)
-    assert "The smallest difference this study can see is 0.1217" in page
+    assert "Differences up to 0.1217 are within chance" in page
     assert "| crd | 0.3100 ± 0.0283 | −0.0100 [−0.0100, −0.0100] | can't tell | yes | 2 |" in page
+
+
+def test_a_wild_width_and_the_longer_baseline_hide_no_difference(plan, line, run) -> None:
+    plan = dataclasses.replace(plan, widths=(4, 8))
+    values = {(ALONE, 4): (0.30, 0.31), ("crd", 4): (0.20, 0.21), (SAME_SECONDS, 4): (0.1, 0.9)}
+    values |= {(ALONE, 8): (0.1, 0.9), ("crd", 8): (0.2, 0.8)}
+    lines = [line(row, seed, v, width=w) for (row, w), pair in values.items() for seed, v in enumerate(pair)]
+    runs = [run(row, seed, width=width) for row, width in values for seed in (0, 1)]
+    results = results_of(plan, lines, runs, [])
+    (section,) = results.sections
+    # width 4: variances 0.00005 each, t of 2 degrees 4.3027; pooled with the others it would be above 0.5
+    assert section.smallest(LAST, 4) == pytest.approx(4.3027 * 0.00005**0.5, rel=1e-4)
+    verdicts = {key: section.verdict(LAST, key) for key in section.keys if key.row != ALONE}
+    assert verdicts == {Key("crd", 4): "better", Key(SAME_SECONDS, 4): "can't tell", Key("crd", 8): "can't tell"}
+    assert "Differences up to 0.03042 at ngf 4; 2.151 at ngf 8 are within chance" in markdown(tables_of(results)[0])
+
+
+def test_what_was_chosen_on_the_test_images_is_never_called_held_out(plan, line, run) -> None:
+    protocol = f"of a range of 2; {CHOSEN_HERE}"
+    lines = [line(ALONE, 0, 0.4, protocol=protocol, epoch=epoch) for epoch in (1, "latest")]
+    lines += [line(ALONE, 0, 0.3, protocol=protocol, epoch="best")]
+    results = results_of(plan, lines, [run(ALONE, 0, epochs=2)], [])
+    (section,) = results.sections
+    assert section.choices == [LAST, BEST_TEST] and section.values[BEST_TEST][Key(ALONE, 4)] == {0: 0.3}
+    assert "of all epochs that were scored during training" in markdown(tables_of(results)[0])
+
+
+def test_the_best_on_test_says_of_how_many_it_is_the_best(plan, line, run) -> None:
+    lines = [line(ALONE, 0, 0.4 + epoch / 100, epoch=epoch) for epoch in (1, 2, 3)]
+    results = results_of(plan, lines, [run(ALONE, 0, epochs=3)], [])
+    page = markdown(tables_of(results)[0])
+    assert "of the 3 epochs that were evaluated" in page and "the papers' code chooses of 40 to 120" in page
+
+
+def test_a_checkpoint_of_a_single_step_is_said_and_in_no_table(plan, line, run) -> None:
+    lines = [line(ALONE, 0, 0.4), line(ALONE, 0, 0.1, epoch="iter_500")]
+    results = results_of(plan, lines, [run(ALONE, 0)], [])
+    (section,) = results.sections
+    assert section.values == {LAST: {Key(ALONE, 4): {0: 0.4}}}
+    assert results.notes == ["Evaluated, and in no table: iter_500; tables are of epochs."]
+
+
+def test_costs_stand_with_how_they_were_measured(plan, line, run) -> None:
+    costs = {"parameters": 11_378_179, "bytes": 2.0**21, "latency_ms": 4.0, "peak_memory": 3 * 2.0**20}
+    words = "batch 1, CPU x86_64 AVX2, 1 threads"
+    lines = [line("crd", 0, v, metric=name, split=None, spread=5.5, protocol=words) for name, v in costs.items()]
+    results = results_of(plan, [line("crd", 0, 0.1), *lines], [run("crd", 0, seconds=90.0)], [])
+    table = tables_of(results)[-1]
+    cells = dict(zip(table.head, table.rows[0], strict=True))
+    shown = {"file, KiB": "2,048", "latency ms": "4.000", "95th percentile": "5.500", "memory, MiB": "3.000"}
+    assert shown.items() <= cells.items() and f"Latency: {words}." in table.notes
+    (row,) = csv.DictReader(io.StringIO(costs_csv(results)))
+    assert (row["parameters"], row["latency_p95_ms"], row["seconds"]) == ("11378179", "5.5", "90")
 
 
 def test_of_one_seed_none_is_the_best(plan, line, run) -> None:
@@ -115,7 +169,7 @@ def test_what_is_no_number_is_left_out_and_said(plan, line, run, value) -> None:
     lines += [line("crd", 1, value, metric="latency_ms", split=None)]
     results = results_of(plan, lines, [run(row, seed) for row in (ALONE, "crd") for seed in (0, 1)], [])
     (section,) = results.sections
-    assert section.values[LAST][Key("crd", 4)] == {0: 0.2} and section.smallest(LAST) is not None
+    assert section.values[LAST][Key("crd", 4)] == {0: 0.2} and section.smallest(LAST, 4) is not None
     assert results.held_out == {} and results.costs == {}
     assert results.notes[-1] == (
         "No number came out, and none is in the tables: l1 of crd, ngf 4, seed 1; latency_ms of crd, ngf 4, seed 1."
@@ -150,8 +204,18 @@ def test_the_published_row_of_the_same_size_gets_our_number(plan, line, run) -> 
     plan = dataclasses.replace(plan, published=(Published("reko", "1", "horse2zebra", "other images"),))
     lines = [line("reko", 0, 70.0, metric="fid"), line("reko", 0, 1_605_000, metric="parameters", split=None)]
     table = tables_of(results_of(plan, lines, [run("reko", 0)], []))[-1]
-    ours = [(row[2], row[5], row[6], row[7]) for row in table.rows if row[0] == "ReKo (Ours)"]
+    ours = [(row[2], row[5], row[6], row[8]) for row in table.rows if row[0] == "ReKo (Ours)"]
     assert ours == [("0.72", "71.21 ± 61.7", "", "other images"), ("1.61", "60.01 ± 5.22", "70.00", "other images")]
+
+
+def test_a_published_row_stands_beside_ours_by_its_own_protocol(plan, line, run) -> None:
+    wanted = Published("reko", "1", "horse2zebra", "other images", protocol="train+test")
+    lines = [line("reko", 0, 70.0, metric="fid"), line("reko", 0, 60.0, metric="fid", split="train+test")]
+    lines.append(line("reko", 0, 1_605_000, metric="parameters", split=None))
+    for one, ours in ((wanted, "60.00"), (dataclasses.replace(wanted, protocol="test"), "70.00")):
+        results = results_of(dataclasses.replace(plan, published=(one,)), lines, [run("reko", 0)], [])
+        found = [row[6:8] for row in tables_of(results)[-1].rows if row[0] == "ReKo (Ours)" and row[6]]
+        assert found == [(ours, one.protocol)]
 
 
 def test_csv_and_latex(plan, line, run) -> None:

@@ -5,9 +5,18 @@ from __future__ import annotations
 import itertools
 import math
 
+import numpy as np
 import pytest
 
-from comparison.statistics import among_best, bootstrap, estimate, paired_difference, smallest_difference
+from comparison.statistics import (
+    among_best,
+    bootstrap,
+    difference_of_pair,
+    estimate,
+    paired_difference,
+    smallest_difference,
+    told_apart,
+)
 
 
 def test_mean_and_deviation_of_hand_numbers() -> None:
@@ -44,13 +53,42 @@ def test_the_smallest_difference_is_a_two_sample_t_test() -> None:
     assert smallest_difference([[0.1], [0.2]]) is None
 
 
+def test_a_pair_is_held_against_its_own_scatter_too() -> None:
+    # variances 0.02 and 0, of two seeds each: Welch's degrees are 1, and t of 1 degree at 5 % is 12.706
+    wild, calm = [0.1, 0.3], [0.5, 0.5]
+    assert difference_of_pair(wild, calm) == pytest.approx(12.7062 * math.sqrt(0.02 / 2), rel=1e-4)
+    assert difference_of_pair([0.1, 0.2, 0.3], [0.4, 0.6, 0.8]) == pytest.approx(
+        3.1824 * math.sqrt(0.05 / 3), rel=0.1
+    )  # variances 0.01 and 0.04: degrees (0.05 / 3)^2 / ((0.01 / 3)^2 / 2 + (0.04 / 3)^2 / 2) = 2.94
+    assert difference_of_pair([0.1], calm) == 0.0 and difference_of_pair(calm, calm) == 0.0
+    assert not told_apart(wild, calm, smallest=0.05), (
+        "calm rows make the pooled difference small, not the wild one calm"
+    )
+    assert told_apart([0.3, 0.301], calm, smallest=0.05)
+    assert not told_apart([0.46, 0.461], calm, smallest=0.05)
+    assert not told_apart([0.0], [9.0], smallest=None)
+
+
+def test_verdicts_of_rows_without_a_difference_are_mostly_silent() -> None:
+    draw = np.random.default_rng(0)
+    wrong = studies = 0
+    for _ in range(400):  # seven rows of two seeds, one of them ten times as wild as the others, none better
+        rows = [list(draw.normal(0, 1 if row else 10, 2)) for row in range(7)]
+        wrong += told_apart(rows[0], rows[1], smallest_difference(rows))
+        studies += 1
+    assert wrong / studies < 0.09  # 5 % were asked for; the pooled scatter alone gives 29 %
+
+
+ROWS = [[0.99, 1.01], [1.39, 1.41], [1.59, 1.61], [2.99, 3.01]]
+
+
 def test_a_row_is_among_the_best_unless_the_best_beats_it_by_more_than_can_be_chance() -> None:
-    assert among_best([1.0, 1.4, 1.6, 3.0], 0.5, higher_is_better=False) == [True, True, False, False]
-    assert among_best([1.0, 1.4, 1.6, 3.0], 0.5, higher_is_better=True) == [False, False, False, True]
-    assert among_best([1.0, 2.0], None, higher_is_better=False) is None
+    assert among_best(ROWS, 0.5, higher_is_better=False) == [True, True, False, False]
+    assert among_best(ROWS, 0.5, higher_is_better=True) == [False, False, False, True]
+    assert among_best(ROWS, None, higher_is_better=False) is None
 
 
 def test_rows_within_the_smallest_difference_of_each_other_are_given_no_order() -> None:
-    near = among_best([0.04, 0.0, 0.08, 0.1], 0.05, higher_is_better=False)
+    near = among_best([[0.04, 0.04], [0.0, 0.0], [0.08, 0.08], [0.1, 0.1]], 0.05, higher_is_better=False)
     # 0.04 is told apart neither from 0 nor from 0.08, which are; all that is said is who the best does not beat
     assert near == [True, True, False, False]

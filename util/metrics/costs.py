@@ -58,10 +58,11 @@ def percentile(values: list[float], percent: float) -> float:
 
 
 def place(device: torch.device) -> str:
-    """Name the processor and the threads that a time belongs to."""
+    """Name the kind of processor and the threads that a time belongs to."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"CPU {platform.machine()}, {torch.get_num_threads()} threads"
+    kind = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+    return f"CPU {kind}, {torch.get_num_threads()} threads"
 
 
 def _network(evidence: Evidence, metric: str) -> tuple[nn.Module, tuple[int, ...], list[int]]:
