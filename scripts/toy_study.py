@@ -28,6 +28,7 @@ from util.provenance import append_lines, commit, read_lines
 
 SEEDS = 3
 ALONE, SAME_SECONDS, TEACHER = "student alone", "student alone, same seconds", "teacher"
+BFLOAT16 = ", bfloat16"  # how a row's name goes on that was trained with --amp bf16
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--teacher_ngf", type=int, default=16)
     weights = "SqueezeNet's weights, for the rows with a perceptual loss: imagenet (fetched once), or a file"
     parser.add_argument("--perceptual_weights", default="imagenet", help=weights)
+    amp = "bf16: the rows in bfloat16, beside those in float32; is what becomes of them the same?"
+    parser.add_argument("--amp", choices=("off", "bf16"), default="off", help=amp)
     parser.add_argument("--rows", default=",".join(ROWS), help="which rows, comma-separated")
     parser.add_argument("--report", action="store_true", help="only write the report from the lines there are")
     opt = parser.parse_args(argv)
@@ -88,14 +91,16 @@ def run_all(opt: argparse.Namespace) -> None:
     rows = {name: ROWS[name] for name in opt.rows.split(",")}
     for seed in range(opt.seeds):
         teacher = f"teacher_seed{seed}"
-        if any(row.needs_teacher for row in rows.values()):
+        if any(row.needs_teacher for row in rows.values()):  # in float32 always: it is the rows that are compared
             run(opt, TEACHER, Row("cycle_gan"), seed, opt.teacher_epochs, opt.teacher_ngf, teacher)
         for name, row in rows.items():
             flags = (*row.flags, "--teacher", teacher) if row.needs_teacher else row.flags
             if row.model != "cycle_gan" and not row.needs_teacher:
                 flags = (*flags, "--perceptual_weights", opt.perceptual_weights, "--teacher_ngf", str(opt.teacher_ngf))
+            if opt.amp == "bf16":
+                name, flags = name + BFLOAT16, (*flags, "--amp", "bf16")
             run(opt, name, Row(row.model, flags), seed, opt.epochs, opt.ngf)
-    if ALONE in rows and len(rows) > 1:
+    if ALONE in rows and len(rows) > 1 and opt.amp == "off":
         epochs = epochs_of_the_slowest(read_lines(opt.lines), list(rows), opt.epochs)
         for seed in range(opt.seeds):
             run(opt, SAME_SECONDS, ROWS[ALONE], seed, epochs, opt.ngf)
@@ -187,6 +192,8 @@ def report(lines: list[dict[str, Any]]) -> str:
 
 def verdict(rows: dict[str, list[float]]) -> list[str]:
     """Say what the errors inside of rows with all seeds tell about the student alone, and what they don't."""
+    halves = {name.removesuffix(BFLOAT16): values for name, values in rows.items() if name.endswith(BFLOAT16)}
+    rows = {name: values for name, values in rows.items() if not name.endswith(BFLOAT16)}
     pooled = [values for name, values in rows.items() if name not in (TEACHER, SAME_SECONDS)]
     smallest = smallest_difference(pooled)
     assert smallest is not None  # several seeds each
@@ -209,7 +216,26 @@ def verdict(rows: dict[str, list[float]]) -> list[str]:
         spread = max(statistics.stdev(rows[name]) for name in (ALONE, TEACHER))
         lead = f"The teacher's lead over the student alone is {gains[TEACHER]:.3f}"
         text += [f"{lead}: {gains[TEACHER] / spread:.1f} standard deviations, of the larger of the two."]
-    return [" ".join(text), ""]
+    return [" ".join(text), "", *bfloat16(rows, halves, smallest)]
+
+
+def bfloat16(rows: dict[str, list[float]], halves: dict[str, list[float]], smallest: float) -> list[str]:
+    """Say of each row that was trained in bfloat16, too, whether its error can be told from that in float32."""
+    text = []
+    for name in [name for name in halves if name in rows]:
+        apart = told_apart(rows[name], halves[name], smallest)
+        difference = statistics.mean(halves[name]) - statistics.mean(rows[name])
+        low, high = min(rows[name]), max(rows[name])
+        within = sum(low <= value <= high for value in halves[name])
+        text.append(
+            f"{name}: {difference:+.3f}, {'more than chance' if apart else 'within chance'}; {within} of {len(halves[name])} "
+            f"seeds lie between float32's {low:.3f} and {high:.3f}"
+        )
+    return (
+        [f"In bfloat16 (`--amp bf16`) instead of float32, the error inside differs by: {'. '.join(text)}.", ""]
+        if text
+        else []
+    )
 
 
 def mean_and_spread(values: list[float]) -> str:

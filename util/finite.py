@@ -15,6 +15,7 @@ from util.text import printable
 
 ADVICE = "go on from it with --continue_train and a lower --lr, or another --gan_mode"
 Losses = Callable[[], Mapping[str, Tensor]]
+Gradients = list[tuple[list[Tensor], Tensor]]  # per optimizer: the parameters, and the length of each one's gradient
 
 
 class FiniteWatch:
@@ -27,9 +28,9 @@ class FiniteWatch:
     def __init__(self, skip: bool = False, limit: int = 0, say: Callable[[str], None] = print) -> None:
         self.skip, self.limit, self.say = skip, limit, say
         self.skipped = 0
-        self.pending: tuple[int, list[str], Transfer, list[str]] | None = None
+        self.pending: tuple[int, list[str], Gradients, Transfer, list[str]] | None = None
         self.names: dict[int, str] = {}  # of the networks' parameters, by id
-        self.gradients: list[tuple[list[Tensor], Tensor]] = []  # of the present step: parameters, and a number for each
+        self.gradients: Gradients = []  # of the present step
         self.current_losses: Losses = dict
         self.seen: weakref.WeakValueDictionary[str, Tensor] = weakref.WeakValueDictionary()  # losses of earlier steps
         self.bad: list[str] = []  # what was skipped in the present step
@@ -69,17 +70,15 @@ class FiniteWatch:
             self._count(step, self._bad(list(losses), [], values.tolist()), files)
             self.seen = weakref.WeakValueDictionary(losses)
         elif len(values):
-            names = [*losses, *(self._name(parameter) for parameters, _ in gradients for parameter in parameters)]
-            self.pending = (step, names, Transfer(values), files)
+            self.pending = (step, list(losses), gradients, Transfer(values), files)
 
     def settle(self) -> None:
         """Examine what is queued; call it before every save, so that no unchecked step is ever saved."""
         if self.pending is None:
             return
-        step, names, values, files = self.pending
+        step, losses, gradients, values, files = self.pending
         self.pending = None
-        bad = [f"{name} = {value}" for name, value in zip(names, values.read(), strict=True) if not _finite(value)]
-        if bad:
+        if bad := self._bad(losses, gradients, values.read()):
             raise UserError(
                 f"training stopped at step {step}: {_few(bad)} (files of that step: {_named(files)}). The last "
                 f"checkpoint is from before; {ADVICE}, or leave such steps out with --on_nonfinite skip"
@@ -98,7 +97,7 @@ class FiniteWatch:
             )
         self.say(f"skipped at {which}; {self.skipped} of at most {self.limit}")
 
-    def _bad(self, losses: list[str], gradients: list[tuple[list[Tensor], Tensor]], values: list[float]) -> list[str]:
+    def _bad(self, losses: list[str], gradients: Gradients, values: list[float]) -> list[str]:
         if all(map(_finite, values)):
             return []
         names = [*losses, *(self._name(parameter) for parameters, _ in gradients for parameter in parameters)]

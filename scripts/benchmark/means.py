@@ -29,6 +29,13 @@ GENERATORS = {
 YES, NO = "yes", "no"
 
 
+class At(NamedTuple):
+    """Where and at what size means are compared."""
+
+    size: int
+    device: str
+
+
 class Case(NamedTuple):
     """Two ways to a result on one network; each returns a tensor to compare them by. `kept`: whether the code has it."""
 
@@ -42,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add which means and the size."""
     parser.add_argument("--means", default=",".join(MEANS), help=f"which, comma-separated ({','.join(MEANS)})")
     parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--networks", default="", help="only those whose names begin so, comma-separated")
 
 
@@ -52,14 +60,14 @@ def rows(opt: argparse.Namespace) -> list[dict[str, Any]]:
         raise UserError(f"--means {opt.means}: '{unknown[0]}' is none of {', '.join(MEANS)}")
     found = []
     for name in chosen:
-        for case in MEANS[name](opt.size):
+        for case in MEANS[name](At(opt.size, opt.device)):
             if not case.network.startswith(tuple(opt.networks.split(","))):
                 continue
             first, second = case.before(), case.after()  # which also warms up
-            seconds = median_seconds({"before": case.before, "after": case.after}, opt.repeats)
+            seconds = median_seconds({"before": case.before, "after": case.after}, opt.repeats, opt.device)
             found.append(
                 {
-                    "means": name, "network": case.network, "size": opt.size, "before_ms": 1000 * seconds["before"],
+                    "means": name, "network": case.network, "size": opt.size, "device": opt.device, "before_ms": 1000 * seconds["before"],
                     "after_ms": 1000 * seconds["after"], "speedup": seconds["before"] / seconds["after"],
                     "difference": float((second - first).norm() / first.norm()), "kept": case.kept,
                 }
@@ -69,10 +77,10 @@ def rows(opt: argparse.Namespace) -> list[dict[str, Any]]:
     return found
 
 
-def adam(kept: str, size: int, **how: bool) -> Iterator[Case]:
+def adam(kept: str, at: At, **how: bool) -> Iterator[Case]:
     """Adam's step, operation after operation, and by `how`."""
     for name in ("unet_256 ngf 64", "resnet_9blocks ngf 64", PATCHGAN):
-        before, after = (partial(adam_step, build(name), ways) for ways in (adam_of(), adam_of(**how)))
+        before, after = (partial(adam_step, build(name, at), ways) for ways in (adam_of(), adam_of(**how)))
         yield Case(name, before, after, kept)
 
 
@@ -88,24 +96,24 @@ def adam_step(network: nn.Module, make: Callable[[nn.Module], torch.optim.Adam])
     if not state:
         draw = torch.Generator().manual_seed(1)
         for parameter in network.parameters():
-            parameter.grad = torch.randn(parameter.shape, generator=draw)
+            parameter.grad = torch.randn(parameter.shape, generator=draw).to(parameter.device)
         state["optimizer"] = make(network)
     state["optimizer"].step()
     return torch.cat([parameter.detach().flatten() for parameter in network.parameters()][:2])
 
 
-def channels_last(size: int) -> Iterator[Case]:
+def channels_last(at: At) -> Iterator[Case]:
     """Forward and backward in either layout."""
     for name in (VGG16, *GENERATORS, PATCHGAN):
-        network, image = build(name), images(size)[0]
+        network, image = build(name, at), images(at)[0]
         other = copy.deepcopy(network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         shown = image.contiguous(memory_format=torch.channels_last)
         yield Case(name, partial(forward_backward, network, image), partial(forward_backward, other, shown), NO)
 
 
-def one_pass_of_vgg(size: int) -> Iterator[Case]:
+def one_pass_of_vgg(at: At) -> Iterator[Case]:
     """Student and teacher through VGG16 together: the teacher's half then has a graph, too."""
-    network, (student, teacher) = build(VGG16), images(size)
+    network, (student, teacher) = build(VGG16, at), images(at)
 
     def apart() -> Tensor:
         leaf = student.clone().requires_grad_()
@@ -122,10 +130,10 @@ def one_pass_of_vgg(size: int) -> Iterator[Case]:
     yield Case(VGG16, apart, together, NO)
 
 
-def one_pass_of(names: tuple[str, ...], size: int) -> Iterator[Case]:
+def one_pass_of(names: tuple[str, ...], at: At) -> Iterator[Case]:
     """Two images through one network, one after another and as a batch; instance norm, so the result is the same."""
     for name in names:
-        network, pair = build(name), images(size)
+        network, pair = build(name, at), images(at)
 
         def apart(network: nn.Module = network, pair: tuple[Tensor, Tensor] = pair) -> Tensor:
             loss = sum(network(image).square().mean() for image in pair)
@@ -138,21 +146,21 @@ def one_pass_of(names: tuple[str, ...], size: int) -> Iterator[Case]:
         yield Case(name, apart, together, NO)
 
 
-def bfloat16(size: int) -> Iterator[Case]:
+def bfloat16(at: At) -> Iterator[Case]:
     """Forward and backward under autocast."""
     for name in (VGG16, *GENERATORS, PATCHGAN):
-        network, image = build(name), images(size)[0]
+        network, image = build(name, at), images(at)[0]
         after = partial(forward_backward, partial(forward_in_bfloat16, network), image)
         yield Case(name, partial(forward_backward, network, image), after, "--amp bf16")
 
 
-def compiled(size: int) -> Iterator[Case]:
+def compiled(at: At) -> Iterator[Case]:
     """Forward and backward compiled, where there is a compiler."""
     if not any(map(shutil.which, COMPILERS["CXX"])):
         print("compile is left out: there is no C++ compiler")
         return
     for name in ("mobile_resnet_9blocks ngf 16", "mobile_resnet_9blocks ngf 64", PATCHGAN):
-        network, image = build(name), images(size)[0]
+        network, image = build(name, at), images(at)[0]
         other = copy.deepcopy(network)
         keep_hooks_out(other)
         other.compile()
@@ -161,7 +169,7 @@ def compiled(size: int) -> Iterator[Case]:
         )
 
 
-MEANS: dict[str, Callable[[int], Iterator[Case]]] = {
+MEANS: dict[str, Callable[[At], Iterator[Case]]] = {
     "Adam(fused=True)": partial(adam, YES, fused=True),
     "Adam(foreach=True)": partial(adam, NO, foreach=True),
     "channels last": channels_last,
@@ -175,21 +183,23 @@ MEANS: dict[str, Callable[[int], Iterator[Case]]] = {
 }
 
 
-def build(name: str) -> nn.Module:
+def build(name: str, at: At) -> nn.Module:
     """Build a network with random weights, the same each time."""
     torch.manual_seed(0)
     if name == VGG16:
-        return PerceptualFeatures("vgg16", "random").requires_grad_(False)
-    if name == PATCHGAN:
-        return define_D(3, 64, "basic", norm="instance")
-    netG, ngf, norm = GENERATORS[name]
-    return define_G(3, 3, ngf, netG, norm)
+        network: nn.Module = PerceptualFeatures("vgg16", "random").requires_grad_(False)
+    elif name == PATCHGAN:
+        network = define_D(3, 64, "basic", norm="instance")
+    else:
+        netG, ngf, norm = GENERATORS[name]
+        network = define_G(3, 3, ngf, netG, norm)
+    return network.to(at.device)
 
 
-def images(size: int) -> tuple[Tensor, Tensor]:
+def images(at: At) -> tuple[Tensor, Tensor]:
     """Return two images of noise."""
     draw = torch.Generator().manual_seed(0)
-    first, second = (torch.rand(2, 1, 3, size, size, generator=draw) * 2 - 1).unbind()
+    first, second = (torch.rand(2, 1, 3, at.size, at.size, generator=draw) * 2 - 1).to(at.device).unbind()
     return first, second
 
 

@@ -108,6 +108,31 @@ def test_a_compiled_network_agrees_and_keeps_its_taps_and_its_keys() -> None:
         eager = look_eagerly(net, taps, images)
 
 
+@pytest.mark.parametrize(("model", "base"), [("crd", "cycle_gan"), ("portable", "cycle_gan"), ("pix2pix", "pix2pix")])
+def test_a_compiled_models_steps_agree(
+    model: str, base: str, trained: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of each family; what compiles for real is left out, since it takes minutes."""
+    monkeypatch.setattr("models.speed.refuse_without_compiler", lambda device: None)
+    plain = trained(model, base)
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+    torch._dynamo.reset()
+    fast = trained(model, base, compile=True)
+    for step in (1, 2):
+        ours, theirs = fast.current_losses(), plain.current_losses()
+        assert ours.keys() == theirs.keys() and len(ours) > 0
+        for name, loss in ours.items():
+            torch.testing.assert_close(
+                loss, theirs[name], rtol=1e-3, atol=1e-5, msg=lambda t, name=name: f"{name}: {t}"
+            )
+        if step == 1:  # the second goes through what is compiled already, with Adam's moments
+            for one in (plain, fast):
+                torch.manual_seed(1)
+                one.optimize_parameters()
+    assert any(network._compiled_call_impl is not None for network in fast.networks().values())
+    torch._dynamo.reset()
+
+
 def look(net: torch.nn.Module, taps: FeatureTaps, images: Tensor) -> list[Tensor]:
     """Return the translation, the features and the weights' gradients of a loss on both."""
     net.zero_grad()

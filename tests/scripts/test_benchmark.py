@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 
@@ -80,9 +81,21 @@ def test_means_that_do_not_exist_are_a_sentence(capsys) -> None:
 
 
 def test_the_gradients_of_the_means_are_those_of_the_plain_way() -> None:
-    for case in (*means.one_pass_of_vgg(32), *means.one_pass_of(("mobile_resnet_9blocks ngf 16",), 32)):
+    at = means.At(32, "cpu")
+    for case in (*means.one_pass_of_vgg(at), *means.one_pass_of(("mobile_resnet_9blocks ngf 16",), at)):
         torch.testing.assert_close(case.after(), case.before(), rtol=1e-3, atol=1e-6)
         torch.testing.assert_close(case.before(), case.before())  # nothing is left over from the time before
+
+
+def test_compiled_networks_are_timed_where_there_is_a_compiler(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    at = means.At(32, "cpu")
+    monkeypatch.setattr("scripts.benchmark.means.shutil.which", lambda name: None)
+    assert list(means.compiled(at)) == [] and "there is no C++ compiler" in capsys.readouterr().out
+    monkeypatch.setattr("scripts.benchmark.means.shutil.which", lambda name: name if name == "clang++" else None)
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
+    case = next(means.compiled(at))
+    torch.testing.assert_close(case.after(), case.before(), rtol=1e-4, atol=1e-7)
+    torch._dynamo.reset()
 
 
 def test_image_rows_are_parts_of_one_image(tmp_path: Path) -> None:

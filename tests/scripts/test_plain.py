@@ -23,6 +23,7 @@ CASES = [
     ("dcd", "cycle_gan", "step", f"{ONLINE} --netD n_layers --n_layers_D 2 --discriminator_layers 4,7"),
     ("reko", "cycle_gan", "step", TINY),
     ("portable", "cycle_gan", "step", TINY),
+    ("portable", "pix2pix", "step", TINY),
 ]
 
 
@@ -56,6 +57,22 @@ def test_default_and_plain_step_agree(model: str, base: str, part: str, flags: s
     assert any(not torch.equal(ours[name], before[name]) for name in ours)
     for name in ours:  # Adam divides by a gradient's size: near 0 it may turn a rounding into a part of a step of 2e-4
         torch.testing.assert_close(ours[name], theirs[name], rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_what_dcds_published_code_discards_changes_nothing(tmp_path: Path) -> None:
+    flags = f"{ONLINE} --netD n_layers --n_layers_D 2 --discriminator_layers 4"
+    opt = Namespace(model="dcd", base="cycle_gan", batch=1, size=64, device="cpu", flags="", net_flags=flags)
+    variants = ("plain", step.PUBLISHED)
+    plain, published = (step.build(opt, "student", name, tmp_path).__self__ for name in variants)  # type: ignore[attr-defined]
+    passes: list[int] = []
+    next(published.best_G_T.network.parameters()).register_hook(lambda _: passes.append(1))
+    for one in (plain, published, plain, published):
+        one.optimize_parameters()
+    assert len(passes) == 2, "it does go back through the teacher"
+    ours, theirs = published.current_losses(), plain.current_losses()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    ours, theirs = weights(published), weights(plain)
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
 def test_the_plain_step_does_what_the_default_one_saves(tmp_path: Path) -> None:

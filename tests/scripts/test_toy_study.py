@@ -65,6 +65,19 @@ def test_the_verdict_names_what_is_beyond_chance_and_the_teachers_lead() -> None
     assert "lead over the student alone is 0.400: 4.0 standard deviations" in page
 
 
+def test_rows_in_bfloat16_are_held_against_their_float32_alone() -> None:
+    lines = finished(teacher=0.1)
+    plain = toy_study.report(lines)
+    halves = [line(f"crd{toy_study.BFLOAT16}", seed, 0.5 + by) for seed, by in enumerate((-0.05, 0.0, 0.2))]
+    halves += [line(f"dcd{toy_study.BFLOAT16}", seed, 0.9 + seed / 100) for seed in range(3)]
+    halves += [line(f"reko{toy_study.BFLOAT16}", 0, 0.9)]  # one seed tells nothing
+    page = toy_study.report([*lines, *halves])
+    assert plain.split("Differences inside")[1].strip() in page, "what is said of the others stays"
+    said = page[page.index("In bfloat16") :]
+    assert "crd: +0.050, within chance; 2 of 3 seeds lie between float32's 0.400 and 0.600" in said
+    assert "dcd: +0.410, more than chance; 0 of 3 seeds lie" in said and "reko" not in said
+
+
 def test_the_same_seconds_are_those_of_the_fastest_seeds() -> None:
     slow = [{**line(row, 0, 0.4), "seconds": 100.0, "teacher_seconds": 70.0} for row in ("student alone", "crd")]
     fast = [{**line("student alone", 1, 0.4), "seconds": 10.0}]
@@ -91,3 +104,6 @@ def test_a_row_is_run_once_and_its_line_says_how(tmp_path: Path, monkeypatch: py
     assert len(calls) == 2
     toy_study.main(words)
     assert len(calls) == 2 and "student alone" in (tmp_path / "page.md").read_text()
+    toy_study.main([*words, "--amp", "bf16"])
+    half = toy_study.read_lines(tmp_path / "lines.jsonl")[-1]
+    assert half["row"] == "student alone, bfloat16" and half["command"].endswith("--amp bf16") and len(calls) == 4
