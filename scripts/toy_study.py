@@ -227,15 +227,12 @@ def bfloat16(rows: dict[str, list[float]], halves: dict[str, list[float]], small
         difference = statistics.mean(halves[name]) - statistics.mean(rows[name])
         low, high = min(rows[name]), max(rows[name])
         within = sum(low <= value <= high for value in halves[name])
-        text.append(
-            f"{name}: {difference:+.3f}, {'more than chance' if apart else 'within chance'}; {within} of {len(halves[name])} "
-            f"seeds lie between float32's {low:.3f} and {high:.3f}"
-        )
-    return (
-        [f"In bfloat16 (`--amp bf16`) instead of float32, the error inside differs by: {'. '.join(text)}.", ""]
-        if text
-        else []
-    )
+        words = "more than chance" if apart else "within chance"
+        seeds = f"{within} of {len(halves[name])} seeds lie between float32's {low:.3f} and {high:.3f}"
+        text.append(f"{name}: {difference:+.3f}, {words}; {seeds}")
+    if not text:
+        return []
+    return [f"In bfloat16 (`--amp bf16`) instead of float32, the error inside differs by: {'. '.join(text)}.", ""]
 
 
 def mean_and_spread(values: list[float]) -> str:

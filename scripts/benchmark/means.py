@@ -67,8 +67,8 @@ def rows(opt: argparse.Namespace) -> list[dict[str, Any]]:
             seconds = median_seconds({"before": case.before, "after": case.after}, opt.repeats, opt.device)
             found.append(
                 {
-                    "means": name, "network": case.network, "size": opt.size, "device": opt.device, "before_ms": 1000 * seconds["before"],
-                    "after_ms": 1000 * seconds["after"], "speedup": seconds["before"] / seconds["after"],
+                    "means": name, "network": case.network, "size": opt.size, "device": opt.device,
+                    "before_ms": 1000 * seconds["before"], "after_ms": 1000 * seconds["after"], "speedup": seconds["before"] / seconds["after"],
                     "difference": float((second - first).norm() / first.norm()), "kept": case.kept,
                 }
             )  # fmt: skip
