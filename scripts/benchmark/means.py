@@ -68,7 +68,8 @@ def rows(opt: argparse.Namespace) -> list[dict[str, Any]]:
             found.append(
                 {
                     "means": name, "network": case.network, "size": opt.size, "device": opt.device,
-                    "before_ms": 1000 * seconds["before"], "after_ms": 1000 * seconds["after"], "speedup": seconds["before"] / seconds["after"],
+                    "before_ms": 1000 * seconds["before"], "after_ms": 1000 * seconds["after"],
+                    "speedup": seconds["before"] / seconds["after"],
                     "difference": float((second - first).norm() / first.norm()), "kept": case.kept,
                 }
             )  # fmt: skip
