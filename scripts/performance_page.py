@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from scripts.benchmark.step import FLAGGED
 from util.errors import UserError, for_people
 from util.files import write_text
 from util.markdown import markdown_table
@@ -70,6 +71,8 @@ def step(lines: Sequence[Line], batch: int) -> str:
     own = [line for line in newest(lines, "step", *keys) if line["batch"] == batch]
     defaults = {tuple(line[key] for key in keys[:3]): line for line in own if line["variant"] == "default"}
     for line in own:
+        if line["variant"] == FLAGGED:
+            line["variant"] = f"default {line['flags']}"
         if line["variant"] != "default":
             default = defaults[tuple(line[key] for key in keys[:3])]
             line |= {f"gain_{clock}": line[clock] / default[clock] for clock in ("seconds", "cpu_seconds")}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from scripts.benchmark.step import FLAGGED
 from scripts.performance_page import BLOCK, LINES, PAGE, TABLES, fill, newest, number, step
 from util.errors import UserError
 from util.provenance import read_lines
@@ -35,6 +36,13 @@ def test_a_steps_gain_is_against_the_default_path_of_the_same_part() -> None:
     rows = [line.split(" | ") for line in step(lines, batch=1).splitlines()]
     assert [row[5] for row in rows if len(row) > 5 and row[3] == "plain"] == ["4", "3"]
     assert "*m; PyTorch 2; medians of 3; commit c*" in step(lines, batch=1)
+
+
+def test_a_path_with_flags_is_named_by_them() -> None:
+    origin = {"benchmark": "step", "base": "b", "batch": 1, "machine": "m", "torch": "2", "repeats": 3, "commit": "c"}
+    origin |= {"model": "x", "part": "step", "seconds": 2.0, "cpu_seconds": 2.0}
+    lines = [origin | {"variant": "default", "flags": ""}, origin | {"variant": FLAGGED, "flags": "--amp bf16"}]
+    assert "| default --amp bf16 | 2 | 1 |" in step(lines, batch=1)
 
 
 def test_numbers_have_no_powers_of_ten() -> None:
