@@ -81,6 +81,8 @@ def step(lines: Sequence[Line], batch: int) -> str:
         if "gigaflops" in line and line["machine"] in peaks:
             clock = "cpu_seconds" if ", 1 of " in line["machine"] else "seconds"  # those of several threads add up
             line["share"] = 100 * line["gigaflops"] / line[clock] / peaks[line["machine"]]
+    parts = list(dict.fromkeys(tuple(line[key] for key in keys[:3]) for line in own))
+    own.sort(key=lambda line: parts.index(tuple(line[key] for key in keys[:3])))
     columns = {
         "model": "model", "base": "base", "part": "part", "variant": "path", "seconds": "seconds",
         "gain_seconds": "default is faster by", "cpu_seconds": "CPU seconds", "gain_cpu_seconds": "by (CPU)",
@@ -133,7 +135,9 @@ def scaling(lines: Sequence[Line]) -> str:
         "axis": "axis", "value": "value", "seconds": "seconds", "per_image": "per image", "growth": "growth",
         "ideal": "by the work alone",
     }  # fmt: skip
-    return table(newest(lines, "scaling", "axis", "value"), columns)
+    own = newest(lines, "scaling", "axis", "value")
+    axes = list(dict.fromkeys(line["axis"] for line in own))
+    return table(sorted(own, key=lambda line: (axes.index(line["axis"]), line["value"])), columns)
 
 
 TABLES: dict[str, Callable[[Sequence[Line]], str]] = {
