@@ -111,9 +111,10 @@ def _angle_part(student: _Relations, teacher: _Relations) -> tuple[Tensor, Tenso
         difference.copy_(other)
         torch.clamp(difference, -1, 1, out=pull)  # c_ijk, the derivative of Huber with delta 1
         loss += torch.sum(_huber(difference, pull, out=difference))  # CRD (5)
-        turned = torch.bmm(pull, near[:, :, None]).squeeze(2)
-        adjacent[vertices] = near * turned - near.square() * product.copy_(cosine).mul_(pull).sum(dim=2)
-        opposite += pull.mul_(near[:, :, None]).mul_(near[:, None, :]).sum(dim=0)
+        turned = product.copy_(cosine).mul_(pull).sum(dim=2)
+        pull.mul_(near[:, None, :])
+        adjacent[vertices] = near * pull.sum(dim=2) - near.square() * turned
+        opposite += pull.mul_(near[:, :, None]).sum(dim=0)
     return loss / count**3, (adjacent - 0.5 * opposite) / count**3
 
 
