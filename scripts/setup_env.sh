@@ -6,7 +6,13 @@ cd "$(dirname "$0")/.."
 fail() { printf 'error: %s\n' "$1" >&2; exit 2; }
 
 want=$(cat pyproject.toml constraints.txt scripts/setup_env.sh | sha256sum | cut -d' ' -f1)
-if [ -x .venv/bin/python ] && [ "$(cat .venv/.ready 2>/dev/null)" = "$want" ]; then exit 0; fi
+ready() { [ -x .venv/bin/python ] && [ "$(cat .venv/.ready 2>/dev/null)" = "$want" ]; }
+if ready; then exit 0; fi
+if command -v flock >/dev/null; then  # two terminals at once would install over each other
+    exec 9<.
+    flock -n 9 || { echo "another make is setting up .venv; waiting for it"; flock 9; }
+    if ready; then exit 0; fi
+fi
 
 python=${PYTHON:-python3}
 command -v "$python" >/dev/null || fail "$python is missing; type: sudo apt-get install python3 python3-venv"
