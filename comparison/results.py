@@ -110,7 +110,7 @@ class Section:
         return [*self.values.get(choice, {}).get(key, {}).values()]
 
     def among_best(self, choice: str) -> dict[Key, bool]:
-        """Tell which students can't be told from the best of their width; {} when nothing can be told from chance."""
+        """Tell which students none of their width can be told to beat; {} when nothing can be told from chance."""
         found: dict[Key, bool] = {}
         for width in dict.fromkeys(key.width for key in self.students(choice)):
             keys = [key for key in self.students(choice) if key.width == width]

@@ -94,11 +94,17 @@ def _quantile(degrees: float) -> float:
 
 
 def among_best(rows: Sequence[Sequence[float]], smallest: float | None, higher_is_better: bool) -> list[bool] | None:
-    """Tell which rows the best one can't be told from; None without a smallest difference.
+    """Tell which rows no other one can be told to be better than; None without a smallest difference.
 
     More can't be ranked: "not told apart" does not carry over from one pair to the next, so rows have no order of places.
     """
     if smallest is None:
         return None
-    best = (max if higher_is_better else min)(rows, key=statistics.fmean)
-    return [not told_apart(row, best, smallest) for row in rows]
+    sign = -1.0 if higher_is_better else 1.0
+    means = [sign * statistics.fmean(row) for row in rows]
+
+    def beaten(place: int) -> bool:
+        better = (other for other, mean in zip(rows, means, strict=True) if mean < means[place])
+        return any(told_apart(rows[place], other, smallest) for other in better)
+
+    return [not beaten(place) for place in range(len(rows))]

@@ -90,7 +90,7 @@ def _score_notes(results: Results, section: Section) -> list[str]:
         notes.append(
             f"Differences up to {words} are within chance (5 % per pair, variance pooled over the rows of a width). A "
             "verdict asks the scatter of the two rows themselves as well (Welch's t test). A row is among the best of its "
-            "width unless it can be told from the best. Rows have no other order."
+            "width unless another one can be told to beat it. Rows have no other order."
         )
     if max(len(seeds) for rows in section.values.values() for seeds in rows.values()) < 5 and smallest:
         notes.append("Bootstrap intervals over fewer than five seeds are too narrow; the verdict is the guide.")

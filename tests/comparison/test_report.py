@@ -14,6 +14,7 @@ from PIL import Image
 
 import compare
 from comparison.gather import LINES, PLAN, loss_curves
+from comparison.plan import SAME_SECONDS
 from comparison.svg import Axis, Point, scatter, short
 from comparison.svg import lines as draw_lines
 
@@ -34,6 +35,16 @@ def test_a_report_built_from_committed_lines_equals_the_committed_one(folder: Pa
     compare.main([str(copy), *(["--latex"] if latex else [])])
     for name in (*WRITTEN, *(["report.tex"] if latex else [])):
         assert (copy / name).read_bytes() == (folder / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("folder", COMMITTED, ids=lambda folder: folder.name)
+def test_the_longer_baseline_learnt_as_long_with_every_seed(folder: Path) -> None:
+    runs = [json.loads(line) for line in (folder / "runs.jsonl").read_text().splitlines()]
+    longer = {run["width"]: set() for run in runs if run["row"] == SAME_SECONDS}
+    for run in runs:
+        if run["row"] == SAME_SECONDS:
+            longer[run["width"]].add(run["epochs"])
+    assert longer and all(len(epochs) == 1 for epochs in longer.values())
 
 
 def test_the_numbers_of_the_example_are_those_of_its_lines() -> None:

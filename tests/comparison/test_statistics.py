@@ -88,6 +88,11 @@ def test_a_row_is_among_the_best_unless_the_best_beats_it_by_more_than_can_be_ch
     assert among_best(ROWS, None, higher_is_better=False) is None
 
 
+def test_a_wild_row_with_the_best_mean_makes_nobody_else_the_best() -> None:
+    wild, good, bad = [0.1, 0.5], [0.35, 0.36], [0.6, 0.61]  # the wild one can be told from none of them
+    assert among_best([wild, good, bad], 0.05, higher_is_better=False) == [True, True, False]
+
+
 def test_rows_within_the_smallest_difference_of_each_other_are_given_no_order() -> None:
     near = among_best([[0.04, 0.04], [0.0, 0.0], [0.08, 0.08], [0.1, 0.1]], 0.05, higher_is_better=False)
     # 0.04 is told apart neither from 0 nor from 0.08, which are; all that is said is who the best does not beat
