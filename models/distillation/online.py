@@ -164,14 +164,13 @@ class OnlineDistillModel(DistillModel):
         """Learn from the present teacher if no earlier one had a better (lower) held-out score."""
         assert self.best_G_T is not None
         self.judging = False
+        where = "test-set" if self.opt.protocol == "paper" else "held-out"
         if score is not None and self.best_score is not None and not score < self.best_score:
-            return f"teacher: held-out score {score:.5g} does not beat {self.best_score:.5g}; the earlier one teaches"
+            return f"teacher: {where} score {score:.5g} does not beat {self.best_score:.5g}; the earlier one teaches"
         self.best_G_T.load_state_dict(self.netG_T.state_dict())
         self.best_score = score
         return (
-            "teacher: the latest teaches"
-            if score is None
-            else f"teacher: held-out score {score:.5g} is the best so far"
+            "teacher: the latest teaches" if score is None else f"teacher: {where} score {score:.5g} is the best so far"
         )
 
     def translators(self) -> dict[str, Translator]:

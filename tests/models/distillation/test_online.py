@@ -297,6 +297,15 @@ def test_without_a_score_the_latest_teaches(build: Build) -> None:
         assert_same(model.best_G_T, model.netG_T)
 
 
+@pytest.mark.parametrize(("protocol", "where"), [("held_out", "held-out"), ("paper", "test-set")])
+def test_a_score_is_called_by_the_images_it_is_of(build: Build, protocol: str, where: str) -> None:
+    model = build(schedule="interleaved")
+    model.opt.protocol = protocol
+    assert model.judge(2.0) == f"teacher: {where} score 2 is the best so far"
+    assert model.judge(3.0) == f"teacher: {where} score 3 does not beat 2; the earlier one teaches"
+    assert model.judge(None) == "teacher: the latest teaches"
+
+
 def test_the_student_learns_from_the_best_teacher(build: Build) -> None:
     model = build("pix2pix", schedule="interleaved")
     assert model.best_G_T is not None
