@@ -54,7 +54,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not Path(plan.data).exists():
         made = f"type: {' '.join(plan.prepare)}" if plan.prepare else "see docs/datasets.md"
         raise UserError(f"{opt.plan}: data = '{plan.data}' does not exist; {made}")
-    rehearse(plan)
+    if not opt.report:
+        rehearse(plan)
     study = Study(plan)
     if opt.dry_run:
         show(study, opt.stage)

@@ -13,6 +13,7 @@ from typing import Any
 from comparison.words import slug, value_of
 from models.distillation.offline import OfflineDistillModel
 from models.distillation.online import OnlineDistillModel
+from options.evaluate_options import PROTOCOLS
 from scripts.paper_table import read_rows
 from util.errors import UserError, nearest
 from util.plugin_manager import plugin_manager
@@ -21,7 +22,6 @@ ALONE, SAME_SECONDS, TEACHER = "student alone", "student alone, same total secon
 RESERVED = (ALONE, SAME_SECONDS, TEACHER)
 MASKED = "masked"  # compare.py's own metric, from the pictures of a toy set
 BASES = ("cycle_gan", "pix2pix")
-PROTOCOLS = ("test", "train+test")
 SECTIONS = (
     "data",
     "base",

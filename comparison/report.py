@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from comparison.formats import as_csv, costs_csv, latex, markdown
 from comparison.gather import CURVES, LINES, PICTURES, RUNS
 from comparison.page import banner, page
 from comparison.plan import Plan
 from comparison.results import Key, Line, Results, results_of
 from comparison.runs import runs_of
-from comparison.tables import as_csv, costs_csv, latex, markdown, tables_of
+from comparison.tables import tables_of
 from util.errors import UserError
 from util.files import write_text
 from util.provenance import read_lines

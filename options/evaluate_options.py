@@ -17,6 +17,7 @@ from util.metrics.features import INCEPTION_DIMS
 from util.metrics.lpips import NETWORKS
 from util.plugin_manager import plugin_manager
 
+PROTOCOLS = ("test", "train+test")  # which real images unpaired distances compare with
 # What an evaluation takes over from the training: the networks, the images, and the seed that names the run.
 OF_THE_DATA = ("dataroot", "dataset_mode", "any_pair_shape", "preprocess", "crop_size", "load_size")
 OF_THE_RUN = (*ARCHITECTURE, "base", "model", *OF_THE_DATA, "seed")
@@ -47,7 +48,7 @@ class EvaluateOptions(BaseOptions):
         protocol = (
             "reals of unpaired distances: the same part, or with the training images (as GAN-Compression's lineage)"
         )
-        add("--protocol", default="test", choices=("test", "train+test"), help=protocol)
+        add("--protocol", default="test", choices=PROTOCOLS, help=protocol)
         add("--num_test", type=float, default=float("inf"), help="how many images to translate; inf takes all")
         add("--eval", action="store_true", help="running statistics, no dropout; otherwise as upstream tests")
         add("--results_dir", default="./results/", help="where --save_images puts images")

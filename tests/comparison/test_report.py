@@ -40,11 +40,8 @@ def test_a_report_built_from_committed_lines_equals_the_committed_one(folder: Pa
 @pytest.mark.parametrize("folder", COMMITTED, ids=lambda folder: folder.name)
 def test_the_longer_baseline_learnt_as_long_with_every_seed(folder: Path) -> None:
     runs = [json.loads(line) for line in (folder / "runs.jsonl").read_text().splitlines()]
-    longer = {run["width"]: set() for run in runs if run["row"] == SAME_SECONDS}
-    for run in runs:
-        if run["row"] == SAME_SECONDS:
-            longer[run["width"]].add(run["epochs"])
-    assert longer and all(len(epochs) == 1 for epochs in longer.values())
+    longer = {(run["width"], run["epochs"]) for run in runs if run["row"] == SAME_SECONDS}
+    assert longer and len(longer) == len({width for width, _ in longer})
 
 
 def test_the_numbers_of_the_example_are_those_of_its_lines() -> None:

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from comparison.formats import as_csv, costs_csv, latex, markdown
 from comparison.page import banner
 from comparison.plan import ALONE, SAME_SECONDS, TEACHER, Plan, Published, read_plan
 from comparison.results import BEST_HELD_OUT, BEST_TEST, EMA, LAST, LAST_FIVE, Key, results_of
-from comparison.tables import as_csv, costs_csv, latex, markdown, number, tables_of
+from comparison.tables import number, tables_of
 from util.metrics.record import CHOSEN_HERE
 
 
